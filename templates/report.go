@@ -1,0 +1,109 @@
+package templates
+
+// Report is what a run did, or with DryRun would do: the data behind the
+// summary, the --json object and the --report page. The JSON names are stable:
+// fields are added, never renamed. Every size is in bytes; a digest is written
+// "sha256:…".
+type Report struct {
+	Source   string        `json:"source"`            // the image as it was asked for, in canonical form
+	Output   string        `json:"output,omitempty"`  // where the result went
+	Tags     []string      `json:"tags,omitempty"`    // the names that the result got
+	ID       string        `json:"id,omitempty"`      // image ID, or digest reference at a registry; "" for a dry run
+	DryRun   bool          `json:"dry_run"`           // nothing was built
+	Reused   bool          `json:"reused"`            // an earlier result of the same job was found, and only tagged
+	Builder  string        `json:"builder,omitempty"` // native or engine
+	Verify   string        `json:"verify"`            // structure, content or off
+	Context  string        `json:"context,omitempty"` // the directory of the written build context
+	Images   []ImageReport `json:"images"`            // one a platform
+	Warnings []string      `json:"warnings,omitempty"`
+}
+
+// ImageReport is the job on one platform's image.
+type ImageReport struct {
+	Platform      string        `json:"platform"`
+	SourceID      string        `json:"source_id"` // digest of the source's config document
+	ID            string        `json:"id,omitempty"`
+	Base          BaseReport    `json:"base"`
+	Unchanged     bool          `json:"unchanged"` // nothing to flatten: 0 or 1 layer above the base
+	Layers        []LayerReport `json:"layers"`    // of the source, lowest first
+	Merged        *MergedReport `json:"merged,omitempty"`
+	Before        Totals        `json:"before"`
+	After         Totals        `json:"after"`
+	Deleted       []DeletedPath `json:"deleted_from_base,omitempty"`
+	Wasted        []WastedPath  `json:"wasted,omitempty"` // largest first, at most 50
+	Disagreements []string      `json:"disagreements,omitempty"`
+	Cleared       []string      `json:"cleared,omitempty"` // what no Dockerfile can undo in the base's config
+	Losses        []string      `json:"add_cannot_keep,omitempty"`
+	History       []HistoryLine `json:"history"` // of the source, oldest first
+	NewHistory    []HistoryLine `json:"new_history,omitempty"`
+	Dockerfile    string        `json:"dockerfile"`
+}
+
+// BaseReport says where the base ends, and how that is known.
+type BaseReport struct {
+	Name     string `json:"name"` // "" when the base has no name
+	Layers   int    `json:"layers"`
+	Kind     string `json:"kind"` // user, parent, local, annotation, comment, guess, none
+	Evidence string `json:"evidence"`
+}
+
+// LayerReport is one layer of the source and what becomes of it. Kept,
+// Overwritten and Deleted add up to Bytes: contents of regular files that the
+// final tree shows, that a layer above replaces, and that one removes.
+type LayerReport struct {
+	DiffID           string `json:"diff_id"`
+	Instruction      string `json:"instruction"` // one line; what made it
+	Dialect          string `json:"dialect,omitempty"`
+	Fate             string `json:"fate"` // base or merged
+	Paths            int    `json:"paths"`
+	Bytes            int64  `json:"bytes"`
+	KeptBytes        int64  `json:"kept_bytes"`
+	OverwrittenBytes int64  `json:"overwritten_bytes"`
+	DeletedBytes     int64  `json:"deleted_bytes"`
+}
+
+// MergedReport is the one new layer.
+type MergedReport struct {
+	DiffID     string `json:"diff_id,omitempty"`
+	Digest     string `json:"digest,omitempty"` // of the blob as stored; "" in an engine that keeps it unpacked
+	MediaType  string `json:"media_type,omitempty"`
+	Paths      int    `json:"paths"`
+	TarBytes   int64  `json:"tar_bytes"`                  // length of the uncompressed tar
+	Compressed int64  `json:"compressed_bytes,omitempty"` // length of the blob as stored; 0 when it isn't compressed
+	FromLayers int    `json:"from_layers"`
+}
+
+// Totals are an image's figures: Bytes is the sum over its layers of the
+// contents of their regular files, Paths that of their entries.
+type Totals struct {
+	Layers     int   `json:"layers"`
+	Bytes      int64 `json:"bytes"`
+	Compressed int64 `json:"compressed_bytes,omitempty"` // 0 when the source or destination doesn't say
+	Paths      int   `json:"paths"`
+}
+
+// DeletedPath is a path of the base that the image no longer has.
+type DeletedPath struct {
+	Path     string `json:"path"`
+	Dir      bool   `json:"dir"`
+	Replaced bool   `json:"replaced"` // something new stands in its place
+	Paths    int    `json:"paths"`
+	Bytes    int64  `json:"bytes"`
+}
+
+// WastedPath is a file that a layer holds and the final tree doesn't show.
+type WastedPath struct {
+	Path  string `json:"path"`
+	Layer int    `json:"layer"` // the layer that holds it
+	By    int    `json:"by"`    // the layer that hides it
+	How   string `json:"how"`   // overwritten or deleted
+	Bytes int64  `json:"bytes"`
+}
+
+// HistoryLine is one history entry.
+type HistoryLine struct {
+	Created   string `json:"created,omitempty"`
+	CreatedBy string `json:"created_by"`
+	Comment   string `json:"comment,omitempty"`
+	Layer     int    `json:"layer"` // the layer that it made; -1 for none
+}
