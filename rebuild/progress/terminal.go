@@ -1,0 +1,95 @@
+package progress
+
+import (
+	"io"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/vbauerster/mpb/v8/cwriter"
+)
+
+// defaultWidth is the width of a display that can't be asked for its own.
+const defaultWidth = 80
+
+// Width returns how many columns text for w should have: those of the
+// terminal that w is, and 80 for anything else.
+func Width(w io.Writer) int {
+	if n, ok := terminalWidth(w); ok {
+		return n
+	}
+	return defaultWidth
+}
+
+// terminalWidth reports w's columns and whether w is a terminal that knows
+// them: some pseudo-terminals say 0.
+func terminalWidth(w io.Writer) (int, bool) {
+	f, ok := w.(*os.File)
+	if !ok || f == nil || !cwriter.IsTerminal(int(f.Fd())) {
+		return 0, false
+	}
+	width, _, err := cwriter.GetSize(int(f.Fd()))
+	if err != nil || width < 1 {
+		return 0, false
+	}
+	return width, true
+}
+
+// canLive reports whether w is a terminal on which lines can be redrawn.
+func canLive(w io.Writer) bool {
+	_, ok := terminalWidth(w)
+	return ok && os.Getenv("TERM") != "dumb"
+}
+
+// look is how a live display draws.
+type look struct {
+	colour  bool
+	unicode bool
+}
+
+// lookOf reads the environment. Without a locale that says UTF-8 the bars are
+// ASCII: a console that can't show a box drawing shows rubbish instead. Windows
+// consoles and macOS terminals show them without being told; escape sequences
+// for colour are not a given on Windows.
+func lookOf(w io.Writer) look {
+	_, terminal := terminalWidth(w)
+	l := look{
+		colour:  terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		unicode: true,
+	}
+	switch runtime.GOOS {
+	case "windows":
+		l.colour = l.colour && os.Getenv("WT_SESSION") != ""
+	case "darwin":
+	default:
+		// POSIX: the first of these that is set decides.
+		for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+			if v := os.Getenv(name); v != "" {
+				l.unicode = isUTF8(v)
+				return l
+			}
+		}
+		l.unicode = false
+	}
+	return l
+}
+
+func isUTF8(locale string) bool {
+	l := strings.ToLower(locale)
+	return strings.Contains(l, "utf-8") || strings.Contains(l, "utf8")
+}
+
+// oneLine makes text safe to show inside a line: a name may come from an
+// untrusted image, and a control character in it could move the cursor.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\t' || r == '\n' || r == '\r':
+			return ' '
+		case r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029,
+			r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069:
+			return '·'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "·"))
+}
