@@ -1,6 +1,6 @@
 module docker-flatten
 
-go 1.26.0
+go 1.26.8
 
 require (
 	github.com/distribution/reference v0.6.0
