@@ -1,0 +1,176 @@
+package templates
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"regexp"
+	"strings"
+	"text/template"
+
+	"github.com/docker/go-units"
+
+	"docker-flatten/history"
+)
+
+// Dockerfile is what the generated Dockerfile says. Every text in it may come
+// from an image that isn't trusted.
+type Dockerfile struct {
+	Image    string         // the flattened image as the user named it
+	ID       string         // its ID or digest; "" when it has none
+	Base     Base           // what is kept below the merged layer
+	Notes    []string       // lines for the head: losses of ADD, disagreements, …
+	From     string         // what FROM names: a reference, an ID or "scratch"
+	BaseEnv  []string       // names of variables that the base sets, which no ARG may take
+	Before   []history.Step // metadata before the merged layer
+	Merged   []Layer        // the layers that Add holds, lowest first
+	Removals []string       // absolute paths to delete from the base before ADD; nil when Add has whiteouts or nothing is deleted
+	Deleted  []string       // paths of the base that the merged layers delete, for the head
+	Add      string         // the layer's file name in the context, "layer.tar.gz"; "" when no layer is left to add
+	After    []history.Step // metadata after the merged layer
+}
+
+// Base describes the base for the head of the Dockerfile.
+type Base struct {
+	Name     string // "" when it has none
+	Layers   int
+	Evidence string // one phrase
+	Archive  string // the file beside the Dockerfile that carries a base without a name, "base.tar"; ""
+}
+
+// Layer is one merged layer.
+type Layer struct {
+	Instruction string // what made it, as the history has it
+	Size        int64  // bytes of its files
+}
+
+//go:embed Dockerfile.tmpl
+var dockerfileText string
+
+var dockerfileTemplate = template.Must(template.New("Dockerfile").Funcs(template.FuncMap{
+	"comment": commentf,
+	"layer":   layerComment,
+	"count":   howMany,
+	"bracket": bracket,
+	"some":    some,
+	"size": func(layers []Layer) string {
+		var n int64
+		for _, l := range layers {
+			n += l.Size
+		}
+		return units.HumanSize(float64(n))
+	},
+}).Parse(dockerfileText))
+
+// step is an instruction with the comment above it.
+type step struct {
+	Why, Text string
+}
+
+// Render returns the Dockerfile's text. The error is an *Inexpressible if a
+// value of Before, After or Removals can't be written; Instruction tells so
+// for a single step beforehand.
+func (d Dockerfile) Render() ([]byte, error) {
+	if !fromName.MatchString(d.From) {
+		return nil, fmt.Errorf("write FROM instruction: %q is no image name", d.From)
+	}
+	if d.Add != "" && !addName.MatchString(d.Add) {
+		return nil, fmt.Errorf("write ADD instruction: %q is no plain file name", d.Add)
+	}
+	args := d.arguments()
+	data := struct {
+		Dockerfile
+		Newline, Equals string
+		Before, After   []step
+		Removals        []string
+	}{Dockerfile: d}
+	var err error
+	if data.Before, err = args.steps(d.Before); err != nil {
+		return nil, err
+	}
+	if data.After, err = args.steps(d.After); err != nil {
+		return nil, err
+	}
+	if data.Removals, err = removals(d.Removals); err != nil {
+		return nil, err
+	}
+	for _, s := range append(data.Before, data.After...) {
+		if strings.Contains(s.Text, "${"+args.Newline+"}") {
+			data.Newline = args.Newline
+		}
+		if strings.Contains(s.Text, "${"+args.Equals+"}") {
+			data.Equals = args.Equals
+		}
+	}
+	var b bytes.Buffer
+	if err := dockerfileTemplate.Execute(&b, data); err != nil {
+		return nil, fmt.Errorf("write dockerfile: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+var (
+	// fromName has references, IDs and digests, and nothing that FROM expands.
+	fromName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:@+-]*$`)
+	addName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+)
+
+func (a Arguments) steps(steps []history.Step) ([]step, error) {
+	var out []step
+	for _, s := range steps {
+		text, err := a.Instruction(s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, step{s.Why, text})
+	}
+	return out, nil
+}
+
+// arguments chooses names that no variable has: a variable of the same name
+// would win over the argument.
+func (d Dockerfile) arguments() Arguments {
+	taken := map[string]bool{}
+	for _, name := range d.BaseEnv {
+		taken[name] = true
+	}
+	for _, steps := range [][]history.Step{d.Before, d.After} {
+		for _, s := range steps {
+			if s.Name == "ENV" {
+				for _, p := range s.Pairs {
+					taken[p.Key] = true
+				}
+			}
+		}
+	}
+	free := func(name string) string {
+		for taken[name] {
+			name += "_"
+		}
+		return name
+	}
+	return Arguments{Newline: free(defaultArguments.Newline), Equals: free(defaultArguments.Equals)}
+}
+
+func howMany(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func bracket(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
+}
+
+// some lists the first few paths.
+func some(paths []string) string {
+	const few = 5
+	if len(paths) <= few {
+		return strings.Join(paths, " ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(paths[:few], " "), len(paths)-few)
+}
