@@ -1,0 +1,272 @@
+package templates
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// Widths of the summary. Below minWidth lines run over rather than say nothing.
+const (
+	minWidth  = 40
+	wideWidth = 110 // from here on the waste is told apart: overwritten, deleted
+	fullRows  = 40  // a summary of an image with more layers folds those that matter little
+)
+
+// WritePlan writes what a dry run would do, for a reader: where the base ends
+// and why, what becomes of each layer (newest first, like docker history),
+// what is deleted from the base, and the figures before and after. No line is
+// wider than width columns, unless width is less than 40; text that comes from
+// the image is made safe for a terminal. The only errors are w's.
+func WritePlan(w io.Writer, r *Report, width int) error {
+	return write(w, r, width, true)
+}
+
+// WriteSummary writes what a job did: WritePlan's text and where the result
+// is. Of images with more than 40 layers it folds the runs of those that
+// matter little; the plan, the JSON object and the page have them all.
+func WriteSummary(w io.Writer, r *Report, width int) error {
+	return write(w, r, width, false)
+}
+
+func write(w io.Writer, r *Report, width int, plan bool) error {
+	s := &summary{report: r, width: max(width, minWidth), plan: plan}
+	for i := range r.Images {
+		if i > 0 {
+			s.line("")
+		}
+		s.image(&r.Images[i])
+	}
+	if !plan {
+		s.result()
+	}
+	for _, warning := range r.Warnings {
+		s.wrap("warning: ", warning)
+	}
+	_, err := io.WriteString(w, s.b.String())
+	return err
+}
+
+// summary collects the text of a plan or summary.
+type summary struct {
+	report *Report
+	width  int
+	plan   bool
+	b      strings.Builder
+}
+
+func (s *summary) line(text string) {
+	s.b.WriteString(cutText(text, s.width) + "\n")
+}
+
+// A sentence longer than maxLines lines is cut: it quotes something that
+// belongs on the page or in the JSON object.
+const maxLines = 8
+
+// wrap writes a sentence on as many lines as it takes, those after the first
+// indented. A word that is too long for a line is broken.
+func (s *summary) wrap(label, text string) {
+	indent := strings.Repeat(" ", columns.StringWidth(label))
+	if len(indent) > len("warning: ") {
+		indent = "  "
+	}
+	line, empty := label, true // empty: nothing but the label or indent
+	lines := 1
+	feed := func() {
+		s.line(strings.TrimRight(line, " "))
+		line, empty = indent, true
+		lines++
+	}
+	for _, word := range strings.Fields(oneLine(text)) {
+		if !empty && columns.StringWidth(line)+1+columns.StringWidth(word) > s.width {
+			feed()
+		}
+		if !empty {
+			line += " "
+		}
+		for room := s.width - columns.StringWidth(line); columns.StringWidth(word) > room; room = s.width - len(indent) {
+			part := columns.Truncate(word, max(room, 2), "")
+			line, word = line+part, word[len(part):]
+			feed()
+		}
+		line, empty = line+word, false
+		if lines > maxLines {
+			line = indent + "…"
+			break
+		}
+	}
+	s.line(line)
+}
+
+func (s *summary) image(im *ImageReport) {
+	name := oneLine(s.report.Source)
+	if im.Platform != "" {
+		name += " (" + oneLine(im.Platform) + ")"
+	}
+	if im.Unchanged {
+		s.wrap(name+": ", "nothing to flatten: "+nothing(im))
+		return
+	}
+	if s.report.Reused && !s.plan {
+		s.wrap(name+": ", "reused: an earlier run made the same image; "+change(im))
+		return
+	}
+	above := len(im.Layers) - im.Base.Layers
+	verb := "merged"
+	if s.plan {
+		verb = "to merge"
+	}
+	s.wrap(name+": ", fmt.Sprintf("%s above the base %s into 1", count(above, "layer"), verb))
+	s.wrap("base: ", base(im))
+	s.line("")
+	s.layers(im)
+	s.line("")
+	s.totals(im)
+	s.deleted(im)
+	s.wasted(im)
+	if len(im.Disagreements)+len(im.Cleared)+len(im.Losses) > 0 {
+		s.line("")
+	}
+	for _, d := range im.Disagreements {
+		s.wrap("config and history disagree: ", d)
+	}
+	if len(im.Cleared) > 0 {
+		s.wrap("removed from the base's config, since no Dockerfile can: ", strings.Join(im.Cleared, ", "))
+	}
+	for _, l := range im.Losses {
+		s.wrap("ADD can't keep: ", l)
+	}
+}
+
+// base says where the base ends and how that is known: "debian:12, 1 layer:
+// local image with the same 1 layer".
+func base(im *ImageReport) string {
+	name := oneLine(im.Base.Name)
+	if name == "" {
+		name = "without a name"
+	}
+	if im.Base.Layers > 0 || im.Base.Name != "scratch" {
+		name += ", " + count(im.Base.Layers, "layer")
+	}
+	if im.Base.Evidence == "" {
+		return name
+	}
+	return name + " — " + oneLine(im.Base.Evidence)
+}
+
+// nothing says why an image stays as it is: "1 layer above debian:12".
+func nothing(im *ImageReport) string {
+	name := oneLine(im.Base.Name)
+	if name == "" {
+		name = "its base"
+	}
+	above := max(len(im.Layers)-im.Base.Layers, 0)
+	if im.Base.Layers == 0 {
+		return count(above, "layer") + " in all"
+	}
+	if above == 0 {
+		return "no layer above " + name
+	}
+	return count(above, "layer") + " above " + name
+}
+
+// change says what the job changed, in one phrase.
+func change(im *ImageReport) string {
+	return fmt.Sprintf("%d → %s, %s → %s", im.Before.Layers, count(im.After.Layers, "layer"), size(im.Before.Bytes), size(im.After.Bytes))
+}
+
+// totals is the table of before and after.
+func (s *summary) totals(im *ImageReport) {
+	b, a := im.Before, im.After
+	t := table{right: []bool{false, true, true, true, true}}
+	compressed := b.Compressed > 0 || a.Compressed > 0
+	row := func(name, layers, bytes, packed, paths string) {
+		if compressed {
+			t.row(name, layers, bytes, packed, paths)
+		} else {
+			t.row(name, layers, bytes, paths)
+		}
+	}
+	packed := func(n int64) string {
+		if n == 0 {
+			return "?"
+		}
+		return size(n)
+	}
+	row("", "LAYERS", "BYTES", "COMPRESSED", "PATHS")
+	row("before", strconv.Itoa(b.Layers), size(b.Bytes), packed(b.Compressed), strconv.Itoa(b.Paths))
+	row("after", strconv.Itoa(a.Layers), size(a.Bytes), packed(a.Compressed), strconv.Itoa(a.Paths))
+	packedChange := ""
+	if a.Compressed > 0 {
+		packedChange = percent(b.Compressed, a.Compressed)
+	}
+	row("", percent(int64(b.Layers), int64(a.Layers)), percent(b.Bytes, a.Bytes), packedChange, percent(int64(b.Paths), int64(a.Paths)))
+	t.write(&s.b, s.width)
+}
+
+// percent writes a change: "−19%", "+2%", "±0%" for none and "≈0%" for one that
+// rounds to none.
+func percent(before, after int64) string {
+	if before <= 0 {
+		return ""
+	}
+	change := (float64(after) - float64(before)) / float64(before) * 100
+	sign := "+"
+	if change < 0 {
+		sign, change = "−", -change
+	}
+	switch {
+	case change == 0:
+		return "±0%"
+	case change < 0.1:
+		return "≈0%"
+	case change < 10:
+		return sign + strconv.FormatFloat(change, 'f', 1, 64) + "%"
+	}
+	return sign + strconv.FormatFloat(change, 'f', 0, 64) + "%"
+}
+
+// result says where the new image is.
+func (s *summary) result() {
+	r := s.report
+	if r.ID == "" && r.Context == "" {
+		return
+	}
+	s.line("")
+	if r.ID != "" {
+		text := strings.Join(r.Tags, ", ")
+		if out := r.Output; len(r.Tags) > 0 && strings.HasSuffix(out, r.Tags[0]) {
+			text = join(", ", out, strings.Join(r.Tags[1:], ", "))
+		} else {
+			text = join(" in ", text, out)
+		}
+		if r.Builder != "" && !r.Reused {
+			text = join(" ", text, "("+r.Builder+" builder, "+verified(r.Verify)+")")
+		}
+		s.wrap("image: ", text)
+	}
+	if r.Context != "" {
+		s.wrap("context: ", r.Context)
+	}
+}
+
+func verified(how string) string {
+	switch how {
+	case "structure":
+		return "checked against the source"
+	case "content":
+		return "checked against the source, contents too"
+	}
+	return "not checked"
+}
+
+func join(sep string, parts ...string) string {
+	var kept []string
+	for _, p := range parts {
+		if p != "" {
+			kept = append(kept, p)
+		}
+	}
+	return strings.Join(kept, sep)
+}
