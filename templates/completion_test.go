@@ -1,0 +1,135 @@
+package templates
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestCompletionKnowsItsShells(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		script, err := Completion(shell)
+		if err != nil || !strings.Contains(script, "docker-flatten --completion "+shell) {
+			t.Errorf("%s: %v; the script must say how it is used", shell, err)
+		}
+	}
+	if _, err := Completion("tcsh"); err == nil {
+		t.Error("no error for an unknown shell")
+	}
+}
+
+func TestCompletionHasEveryOptionOfTheHelp(t *testing.T) {
+	for _, option := range regexp.MustCompile(`(?m)^  (?:-[a-z], |    )--([a-z-]+)`).FindAllStringSubmatch(Usage, -1) {
+		name := option[1]
+		for shell, want := range map[string]string{"bash": "--" + name, "zsh": "--" + name, "fish": "-l " + name} {
+			script, _ := Completion(shell)
+			if !regexp.MustCompile(regexp.QuoteMeta(want) + `[^a-z-]`).MatchString(script) {
+				t.Errorf("%s doesn't know --%s", shell, name)
+			}
+		}
+	}
+}
+
+// bash completes a command line in dir, where a docker command with two images
+// is in the PATH, and returns what bash would offer.
+func bash(t *testing.T, dir, line string) []string {
+	t.Helper()
+	shell, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("no bash here to try its completion script with")
+	}
+	script, err := Completion("bash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	docker := "#!/bin/sh\nprintf 'alpine:3.20\\nregistry.example:5000/team/app:1\\n<none>:<none>\\n'\n"
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "docker"), []byte(docker), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(shell, "--norc", "-c", script+`
+COMP_LINE=$1 COMP_POINT=$2
+_docker_flatten
+for reply in "${COMPREPLY[@]}"; do printf '%s\n' "$reply"; done
+`, "bash", line, strconv.Itoa(len(line)))
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil || stderr.Len() > 0 {
+		t.Fatalf("complete %q: %v: %s", line, err, stderr.String())
+	}
+	replies := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	if len(out) == 0 {
+		replies = nil
+	}
+	slices.Sort(replies)
+	return replies
+}
+
+func TestBashCompletion(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"image.tar", "my image.tar.gz", "notes.txt"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "layout"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	transports := []string{"docker-archive:", "docker-daemon:", "docker://", "oci-archive:", "oci:"}
+	images := []string{"alpine:3.20", "registry.example:5000/team/app:1"}
+	join := func(lists ...[]string) []string {
+		all := slices.Concat(lists...)
+		slices.Sort(all)
+		return all
+	}
+	for _, c := range []struct {
+		line string
+		want []string
+	}{
+		{"docker-flatten ", join(transports, images, []string{"image.tar", "my image.tar.gz"})},
+		{"docker-flatten al", []string{"alpine:3.20"}},
+		{"docker-flatten alpine:", []string{"3.20"}}, // bash breaks the word at the colon
+		{"docker-flatten registry.example:5000/", []string{"5000/team/app:1"}},
+		{"docker-flatten docker-daemon:al", []string{"alpine:3.20"}},
+		{"docker-flatten docker-daemon:alpine:3", []string{"3.20"}},
+		{"docker-flatten docker-archive:im", []string{"image.tar"}},
+		{"docker-flatten oci:la", []string{"layout"}},
+		{"docker-flatten ./", []string{"./image.tar", "./layout", "./my image.tar.gz", "./notes.txt"}},
+		{"docker-flatten la", []string{"layout"}},
+		{"docker-flatten docker://", nil},
+		{"docker-flatten --bu", []string{"--builder"}},
+		{"docker-flatten --dry-run --js", []string{"--json"}},
+		{"docker-flatten --builder ", []string{"auto", "engine", "native"}},
+		{"docker-flatten --builder=n", []string{"native"}}, // broken at the equals sign
+		{"docker-flatten --compression z", []string{"zstd"}},
+		{"docker-flatten --verify ", []string{"content", "off", "structure"}},
+		{"docker-flatten --progress p", []string{"plain"}},
+		{"docker-flatten --completion ", []string{"bash", "fish", "zsh"}},
+		{"docker-flatten --platform linux/arm/", []string{"linux/arm/v6", "linux/arm/v7"}},
+		{"docker-flatten -b s", []string{"scratch"}},
+		{"docker-flatten -b alpine:3", []string{"3.20"}},
+		{"docker-flatten --base=alpine:3", []string{"3.20"}},
+		{"docker-flatten -o ", join(transports, images, []string{"-", "image.tar", "my image.tar.gz"})},
+		{"docker-flatten --output=docker-archive:im", []string{"image.tar"}},
+		{"docker-flatten --context l", []string{"layout"}},
+		{"docker-flatten --report n", []string{"notes.txt"}},
+		{"docker-flatten alpine:3.20 ", nil}, // one image at a time
+		{"docker-flatten alpine:3.20 --q", []string{"--quiet"}},
+		{"docker-flatten -t new:1 al", []string{"alpine:3.20"}},
+		{"docker-flatten --nothing-like-it", nil},
+	} {
+		t.Run(c.line, func(t *testing.T) {
+			if got := bash(t, dir, c.line); !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
