@@ -31,6 +31,9 @@ type Instruction struct {
 	Text string
 	Set  *Step  // what the instruction sets in the config, for metadata; nil otherwise
 	From string // the base image that the entry's comment names ("FROM debian:12"), if any
+	// BuildArgs are the build arguments that the builder recorded with a RUN,
+	// as A=b; Text mentions them.
+	BuildArgs []string
 }
 
 // Step is one metadata instruction, in values rather than in text: what

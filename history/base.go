@@ -1,0 +1,372 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Base is the image that another was built on, and where it ends in that
+// image's layers and history.
+type Base struct {
+	// Name is what FROM names: an image reference, or "scratch"; "" for a
+	// base without a name.
+	Name     string
+	Layers   int    // the lowest layers that are the base's
+	Entries  int    // the first history entries that are the base's
+	Evidence string // how it was found, as one phrase for the plan
+	Kind     string // "user", "parent", "local", "annotation", "comment", "guess", "none"
+	Image    *Image // the base's own config document; nil when it can't be read
+}
+
+// Candidate is an image that could be the base.
+type Candidate struct {
+	Name  string   // the reference to show and to write into FROM
+	Names []string // all its names, where the source knows several
+	Kind  string   // "user", "parent", "local" or "annotation": where it comes from
+	Image *Image   // its config document; nil when it can't be read
+}
+
+// Annotations of an image manifest that name its base (OCI image spec,
+// annotations.md).
+const (
+	annotationBaseName   = "org.opencontainers.image.base.name"
+	annotationBaseDigest = "org.opencontainers.image.base.digest"
+)
+
+// FindBase decides where the base of img ends. want is "auto", "scratch", a
+// number of layers, or the name of a candidate with Kind "user"; "" is
+// "auto". The user's word is checked, and an error says where it doesn't fit.
+// Otherwise the strongest evidence decides: the engine's parent chain, local
+// images, the manifest's annotations, a builder's `FROM name` comment, and at
+// last the shape of the history, whose result is called a guess.
+func FindBase(img *Image, ins []Instruction, want string, candidates []Candidate, annotations map[string]string) (Base, error) {
+	switch want {
+	case "", "auto":
+		return autoBase(img, ins, candidates, annotations), nil
+	case "scratch":
+		return Base{Name: "scratch", Kind: "user", Evidence: "as asked for"}, nil
+	}
+	have := len(img.RootFS.DiffIDs)
+	if n, err := strconv.Atoi(want); err == nil && !hasCandidate(candidates, want) {
+		if n < 0 || n > have {
+			return Base{}, fmt.Errorf("base %s: the image has %d layers", want, have)
+		}
+		return numberedBase(img, ins, n, candidates), nil
+	}
+	for _, c := range candidates {
+		if c.Kind != "user" {
+			continue
+		}
+		if c.Image == nil {
+			return Base{}, fmt.Errorf("base %s: its config can't be read", c.Name)
+		}
+		if err := isPrefix(img, c.Image); err != nil {
+			return Base{}, fmt.Errorf("base %s: %w", c.Name, err)
+		}
+		b := fromCandidate(img, ins, c)
+		b.Evidence = "as asked for, with the same " + count(b.Layers, "lowest layer")
+		return b, nil
+	}
+	return Base{}, fmt.Errorf("base %s: %w", want, errNoSuchBase)
+}
+
+var errNoSuchBase = errors.New("no such image")
+
+func hasCandidate(candidates []Candidate, name string) bool {
+	return slices.ContainsFunc(candidates, func(c Candidate) bool { return c.Kind == "user" && (c.Name == name || slices.Contains(c.Names, name)) })
+}
+
+// numberedBase is a base that the user gave as a number of layers; it has a
+// name if some candidate is just these layers.
+func numberedBase(img *Image, ins []Instruction, n int, candidates []Candidate) Base {
+	b := Base{Layers: n, Entries: entriesFor(ins, n), Kind: "user", Evidence: "the lowest " + count(n, "layer") + ", as asked for"}
+	if n == 0 {
+		b.Name, b.Entries = "scratch", 0
+		return b
+	}
+	if c, ok := bestLocal(img, candidates, func(k int) bool { return k == n }); ok {
+		l := fromCandidate(img, ins, c)
+		b.Name, b.Entries, b.Image = l.Name, l.Entries, l.Image
+	}
+	return b
+}
+
+func autoBase(img *Image, ins []Instruction, candidates []Candidate, annotations map[string]string) Base {
+	have := len(img.RootFS.DiffIDs)
+	proper := func(n int) bool { return n > 0 && n < have }
+	if c, ok := bestLocal(img, candidates, proper); ok {
+		b := fromCandidate(img, ins, c)
+		switch c.Kind {
+		case "parent":
+			b.Evidence = fmt.Sprintf("the engine's parent image, with the same %s", count(b.Layers, "layer"))
+		case "annotation":
+			b.Evidence = fmt.Sprintf("the manifest's annotation names it, with the same %s", count(b.Layers, "layer"))
+		default:
+			b.Evidence = fmt.Sprintf("local image with the same %s", count(b.Layers, "layer"))
+		}
+		return b
+	}
+	g, guessed := guessBase(img, ins)
+	if name := annotations[annotationBaseName]; name != "" && guessed {
+		return Base{Name: name, Layers: g.Layers, Entries: g.Entries, Kind: "annotation",
+			Evidence: fmt.Sprintf("the manifest's annotation names it; %s, guessed from the history: %s", count(g.Layers, "layer"), g.Evidence)}
+	}
+	if b, ok := commentBase(ins); ok {
+		return b
+	}
+	if guessed {
+		g.Kind, g.Evidence = "guess", "guessed from the history: "+g.Evidence
+		return g
+	}
+	return Base{Name: "scratch", Kind: "none", Evidence: "nothing tells where a base ends"}
+}
+
+// isPrefix tells whether base's layers are img's lowest; the error says where
+// they part.
+func isPrefix(img, base *Image) error {
+	have, b := img.RootFS.DiffIDs, base.RootFS.DiffIDs
+	for k := range b {
+		if k >= len(have) {
+			return fmt.Errorf("not a base of the image: it has %d layers, the image %d", len(b), len(have))
+		}
+		if have[k] != b[k] {
+			return fmt.Errorf("not a base of the image: layer %d is %s, the image has %s", k+1, b[k], have[k])
+		}
+	}
+	return nil
+}
+
+// bestLocal picks, among the candidates whose layers are a prefix of the
+// image's of acceptable length, the longest; of equal ones the first by
+// betterName.
+func bestLocal(img *Image, candidates []Candidate, accept func(int) bool) (Candidate, bool) {
+	var best Candidate
+	found := false
+	for _, c := range candidates {
+		if c.Image == nil || !samePlatform(img, c.Image) || !accept(len(c.Image.RootFS.DiffIDs)) || isPrefix(img, c.Image) != nil {
+			continue
+		}
+		c.Name = bestName(c)
+		if c.Name == "" && c.Kind != "annotation" {
+			continue
+		}
+		if !found || better(c, best) {
+			best, found = c, true
+		}
+	}
+	return best, found
+}
+
+// better orders candidates: more layers, stronger kind, longer own history,
+// simpler name.
+func better(a, b Candidate) bool {
+	if n, m := len(a.Image.RootFS.DiffIDs), len(b.Image.RootFS.DiffIDs); n != m {
+		return n > m
+	}
+	if n, m := kindRank[a.Kind], kindRank[b.Kind]; n != m {
+		return n < m
+	}
+	return simplerName(a.Name, b.Name)
+}
+
+var kindRank = map[string]int{"user": 0, "parent": 1, "annotation": 2, "local": 3}
+
+func samePlatform(a, b *Image) bool {
+	same := func(x, y string) bool { return x == "" || y == "" || strings.EqualFold(x, y) }
+	return same(a.OS, b.OS) && same(a.Architecture, b.Architecture) && same(a.Variant, b.Variant)
+}
+
+// bestName is the simplest of a candidate's proper names.
+func bestName(c Candidate) string {
+	best := ""
+	for _, n := range append([]string{c.Name}, c.Names...) {
+		if n == "" || strings.Contains(n, "<none>") || bareID(n) {
+			continue
+		}
+		if best == "" || simplerName(n, best) {
+			best = n
+		}
+	}
+	return best
+}
+
+// bareID: BuildKit can't build FROM an image ID.
+func bareID(n string) bool {
+	n, prefixed := strings.CutPrefix(n, "sha256:")
+	return (prefixed || len(n) == 64) && strings.Trim(n, "0123456789abcdef") == ""
+}
+
+// simplerName prefers a tag to a digest, a named version to `latest`, a
+// shorter name, and at last the alphabet.
+func simplerName(a, b string) bool {
+	if x, y := strings.Contains(a, "@"), strings.Contains(b, "@"); x != y {
+		return !x
+	}
+	if x, y := strings.HasSuffix(a, ":latest"), strings.HasSuffix(b, ":latest"); x != y {
+		return !x
+	}
+	if len(a) != len(b) {
+		return len(a) < len(b)
+	}
+	return a < b
+}
+
+func fromCandidate(img *Image, ins []Instruction, c Candidate) Base {
+	n := len(c.Image.RootFS.DiffIDs)
+	name := c.Name
+	if b := bestName(c); b != "" && c.Kind != "user" {
+		name = b
+	}
+	return Base{Name: name, Layers: n, Entries: entriesOf(img, ins, c.Image), Kind: c.Kind, Image: c.Image}
+}
+
+// entriesOf is how many of img's history entries are base's: all of base's, if
+// they stand at the start of img's; else as entriesFor.
+func entriesOf(img *Image, ins []Instruction, base *Image) int {
+	h, b := img.History, base.History
+	if len(b) > 0 && len(b) <= len(h) {
+		same := true
+		for i := range b {
+			if h[i].CreatedBy != b[i].CreatedBy || h[i].EmptyLayer != b[i].EmptyLayer {
+				same = false
+				break
+			}
+		}
+		if same {
+			return len(b)
+		}
+	}
+	return entriesFor(ins, len(base.RootFS.DiffIDs))
+}
+
+// entriesFor is the number of entries up to and with the one that made the
+// n-th layer.
+func entriesFor(ins []Instruction, n int) int {
+	if n == 0 {
+		return 0
+	}
+	for i, in := range ins {
+		if in.Layer == n-1 {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// commentBase is the base that buildah and podman note with the first entry
+// above it.
+func commentBase(ins []Instruction) (Base, bool) {
+	for i, in := range ins {
+		if in.From == "" {
+			continue
+		}
+		layers := layersBelow(ins, i)
+		if layers == 0 && in.From != "scratch" {
+			return Base{}, false
+		}
+		return Base{Name: in.From, Layers: layers, Entries: i, Kind: "comment",
+			Evidence: fmt.Sprintf("the history says FROM %s above %s", in.From, count(layers, "layer"))}, true
+	}
+	return Base{}, false
+}
+
+// layersBelow is the number of layers that the entries before i own.
+func layersBelow(ins []Instruction, i int) int {
+	n := 0
+	for _, in := range ins[:i] {
+		n = max(n, in.Layer+1)
+	}
+	return n
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// Config is the base's config: the document itself where it is known, an
+// empty one for scratch, else what the base's own history entries say, as far
+// as the image's config still has it. What is only here can't come from the
+// base's real config, which isn't known.
+func (b Base) Config(img *Image, ins []Instruction) *Image {
+	if b.Image != nil {
+		return b.Image
+	}
+	out := &Image{}
+	out.Platform = img.Platform
+	if b.Entries == 0 || b.Entries > len(ins) {
+		return out
+	}
+	var steps, above []Step
+	for _, in := range ins {
+		switch {
+		case in.Set == nil:
+		case in.Entry < b.Entries:
+			steps = append(steps, *in.Set)
+		default:
+			above = append(above, *in.Set)
+		}
+	}
+	sets := func(names ...string) bool {
+		return slices.ContainsFunc(above, func(s Step) bool { return slices.Contains(names, s.Name) })
+	}
+	out = apply(out, steps)
+	c, w := &out.Config, img.Config
+	c.Env = baseEnv(c.Env, w.Env, append(steps, above...))
+	dropMissing(c.Labels, w.Labels)
+	dropMissing(c.ExposedPorts, w.ExposedPorts)
+	dropMissing(c.Volumes, w.Volumes)
+	if w.User == "" {
+		c.User = ""
+	}
+	if w.WorkingDir == "" {
+		c.WorkingDir = ""
+	}
+	if w.StopSignal == "" {
+		c.StopSignal = ""
+	}
+	if len(w.Shell) == 0 {
+		c.Shell = nil
+	}
+	if emptyHealth(w.Healthcheck) {
+		c.Healthcheck = nil
+	}
+	if len(w.Entrypoint) == 0 && !sets("ENTRYPOINT") {
+		c.Entrypoint = nil
+	}
+	if len(w.Cmd) == 0 && !sets("CMD", "ENTRYPOINT") {
+		c.Cmd = nil
+	}
+	if img.Author == "" {
+		out.Author = ""
+	}
+	return out
+}
+
+// baseEnv keeps the variables that the config still has, and puts PATH first
+// if the config does and no line sets it: the builder of the base added it.
+func baseEnv(env, want []string, steps []Step) []string {
+	var out []string
+	if len(want) > 0 && envKey(want[0]) == "PATH" && !slices.ContainsFunc(steps, func(s Step) bool { return s.Name == "ENV" && hasKey("PATH")(s) }) {
+		out = append(out, want[0])
+	}
+	for _, e := range env {
+		if indexKey(want, envKey(e)) >= 0 {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+func dropMissing[V, W any](m map[string]V, want map[string]W) {
+	for k := range m {
+		if _, ok := want[k]; !ok {
+			delete(m, k)
+		}
+	}
+}

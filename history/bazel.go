@@ -1,0 +1,13 @@
+package history
+
+import (
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Bazel: rules_docker container/go/pkg/compat (author `Bazel`, created_by
+// `bazel build ...`) and rules_oci (oci/private/image.sh.tpl, the same names).
+func readBazel(_ *reader, e ocispec.History) (Instruction, bool) {
+	return Instruction{Text: titled(e.CreatedBy, e.Comment)}, e.Author == "Bazel" || strings.HasPrefix(e.CreatedBy, "bazel build")
+}

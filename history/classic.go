@@ -1,0 +1,128 @@
+package history
+
+import (
+	"regexp"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// The classic builder: moby's builder/dockerfile, dispatchers.go (what each
+// instruction commits) and internals.go (withCmdComment, performCopy,
+// prependEnvOnCmd). An instruction that runs nothing is recorded as
+// `SHELL #(nop) TEXT`: the comment is one argument for ADD, COPY and WORKDIR,
+// hence one space, and an argument of its own for the others, hence two.
+// Before 1.12 every line had one. RUN is the command line itself, preceded
+// by `|N A=b …` when N build arguments were set.
+
+var nop = regexp.MustCompile(`(?s)^(.*?)#\(nop\) *(.*)$`)
+
+func readClassic(p *reader, e ocispec.History) (Instruction, bool) {
+	line := e.CreatedBy
+	if m := nop.FindStringSubmatch(line); m != nil && p.isShell(m[1]) {
+		text := strings.TrimRight(m[2], " ")
+		if name, rest, ok := cutKeyword(text); ok {
+			return p.instruction(name, rest, goPrinted), true
+		}
+		return Instruction{Text: text}, true
+	}
+	args, command := p.cutBuildArgs(line)
+	if bare, ok := p.cutShell(command); ok {
+		return runInstruction(bare, args), true
+	}
+	if len(args) > 0 {
+		return runInstruction(command, args), true
+	}
+	return Instruction{}, false
+}
+
+func runInstruction(command string, args []string) Instruction {
+	text := "RUN " + strings.TrimSpace(command)
+	if len(args) > 0 {
+		text += " # with " + strings.Join(args, " ")
+	}
+	return Instruction{Name: "RUN", Text: text, BuildArgs: args}
+}
+
+// shells are command line prefixes that can only be a SHELL.
+var shells = regexp.MustCompile(`(?i)^((/usr)?/bin/|/busybox/)?(ba|da|a|z|k)?sh( -[a-z]+| -o [a-z]+)* -[a-z]*c$|` +
+	`^(\S*[\\/])?cmd(\.exe)?( /[a-z])*$|` +
+	`^(\S*[\\/])?(powershell|pwsh)(\.exe)?( .*)?$`)
+
+// isShell tells whether what stands before `#(nop)` is a shell.
+func (p *reader) isShell(s string) bool {
+	s = strings.TrimSpace(s)
+	return s == "" || s == strings.Join(p.shell, " ") || s == strings.Join(p.img.Config.Shell, " ") || shells.MatchString(s)
+}
+
+// cutShell takes the shell off a RUN's command line: the SHELL in force, or
+// the platforms' defaults.
+func (p *reader) cutShell(line string) (string, bool) {
+	for _, s := range [][]string{p.shell, {"/bin/sh", "-c"}, {"cmd", "/S", "/C"}} {
+		if rest, ok := strings.CutPrefix(line, strings.Join(s, " ")+" "); ok {
+			return rest, true
+		}
+	}
+	// Another shell is part of what is shown, since no SHELL was seen.
+	for i, c := range line {
+		if c == ' ' && i < 200 && shells.MatchString(line[:i]) && !strings.HasPrefix(line[i+1:], "-") && !strings.HasPrefix(line[i+1:], "/") {
+			return line, true
+		}
+	}
+	return line, false
+}
+
+var buildArgs = regexp.MustCompile(`^\|(\d{1,4}) `)
+
+// cutBuildArgs splits `|N A=b C=d /bin/sh -c make`. A value may hold spaces;
+// the shell tells where the last one ends, else the first word that isn't
+// A=b once N were read.
+func (p *reader) cutBuildArgs(line string) (args []string, command string) {
+	m := buildArgs.FindStringSubmatch(line)
+	if m == nil {
+		return nil, line
+	}
+	n := 0
+	for _, c := range m[1] {
+		n = n*10 + int(c-'0')
+	}
+	rest := line[len(m[0]):]
+	if n == 0 {
+		return nil, rest
+	}
+	end := -1
+	for _, s := range [][]string{p.shell, {"/bin/sh", "-c"}, {"/bin/bash", "-c"}, {"cmd", "/S", "/C"}} {
+		if i := strings.Index(rest, " "+strings.Join(s, " ")+" "); i >= 0 && (end < 0 || i < end) {
+			end = i
+		}
+	}
+	if end < 0 {
+		words := strings.SplitAfter(rest, " ")
+		end = 0
+		for _, w := range words {
+			if n == 0 || !strings.Contains(w, "=") {
+				break
+			}
+			end += len(w)
+			n--
+		}
+		return splitArgs(strings.TrimSuffix(rest[:end], " ")), rest[end:]
+	}
+	return splitArgs(rest[:end]), rest[end+1:]
+}
+
+var argStart = regexp.MustCompile(` [A-Za-z_][A-Za-z0-9_]*=`)
+
+// splitArgs splits `A=b c D=e` where a new name starts.
+func splitArgs(s string) []string {
+	var out []string
+	start := 0
+	for _, m := range argStart.FindAllStringIndex(s, -1) {
+		out = append(out, s[start:m[0]])
+		start = m[0] + 1
+	}
+	if start < len(s) {
+		out = append(out, s[start:])
+	}
+	return out
+}

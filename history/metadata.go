@@ -1,0 +1,286 @@
+package history
+
+import (
+	"encoding/json"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// notation says how a builder writes an instruction's arguments.
+type notation int
+
+const (
+	goPrinted notation = iota // printed from parsed values: unquoted ENV, %q lists, $VAR resolved
+	original                  // the Dockerfile's own text: quotes and $VAR as they were
+)
+
+// instruction reads the arguments of a keyword.
+func (p *reader) instruction(name, rest string, n notation) Instruction {
+	in := Instruction{Name: name}
+	switch name {
+	case "RUN":
+		in.Text = "RUN " + strings.TrimSpace(rest)
+		return in
+	case "ADD", "COPY":
+		in.Text = name + " " + shortHashes(strings.TrimSpace(rest))
+		return in
+	case "ARG":
+		p.arg(rest)
+		in.Text = "ARG " + strings.TrimSpace(rest)
+		return in
+	case "FROM":
+		if f := strings.Fields(rest); len(f) > 0 {
+			in.From = f[0]
+		}
+		in.Text = "FROM " + strings.TrimSpace(rest)
+		return in
+	}
+	set := &Step{Name: name}
+	ok := true
+	switch name {
+	case "ENV":
+		set.Pairs = p.env(rest, n)
+		ok = len(set.Pairs) > 0
+	case "LABEL":
+		set.Pairs = p.labels(rest, n)
+		ok = len(set.Pairs) > 0
+	case "CMD":
+		set.Args = p.command(rest, p.img.Config.Cmd)
+	case "ENTRYPOINT":
+		set.Args = p.command(rest, p.img.Config.Entrypoint)
+	case "SHELL":
+		set.Args = p.list(rest, p.img.Config.Shell)
+	case "EXPOSE":
+		set.Args = p.ports(rest, n)
+	case "VOLUME":
+		set.Args = p.volumes(rest)
+	case "USER", "STOPSIGNAL":
+		v := strings.TrimSpace(rest)
+		if len(v) > 1 && v[0] == '[' && v[len(v)-1] == ']' { // docker 1.x printed the argument list
+			v = v[1 : len(v)-1]
+		}
+		set.Args = []string{p.word(v, n)}
+	case "WORKDIR":
+		set.Args = []string{p.word(strings.TrimSpace(rest), n)}
+	case "MAINTAINER":
+		set.Args = []string{strings.TrimSpace(rest)}
+	case "ONBUILD":
+		set.Args = []string{p.trigger(strings.TrimSpace(rest))}
+	case "HEALTHCHECK":
+		set.Health, ok = p.health(rest)
+	}
+	if name == "CMD" || name == "ENTRYPOINT" {
+		set.Shell = p.shell
+	}
+	if !ok {
+		in.Text = name + " " + strings.TrimSpace(rest)
+		return in
+	}
+	in.Set = set
+	in.Text = set.String()
+	return in
+}
+
+// word is one value: in the Dockerfile's own text it may be quoted and may
+// name variables.
+func (p *reader) word(v string, n notation) string {
+	if n == original {
+		return unquote(p.expand(v))
+	}
+	return v
+}
+
+// trigger is an ONBUILD expression, preferably as the config spells it.
+func (p *reader) trigger(v string) string {
+	for _, t := range p.img.Config.OnBuild {
+		if strings.Join(strings.Fields(t), " ") == strings.Join(strings.Fields(v), " ") {
+			return t
+		}
+	}
+	return v
+}
+
+// command reads the argument of CMD or ENTRYPOINT: a list in one of its
+// notations, or the shell form.
+func (p *reader) command(rest string, config []string) []string {
+	v := strings.TrimSpace(rest)
+	if a, ok := strings.CutPrefix(v, "&{"); ok { // docker 1.8 printed a pointer to its list type
+		v = strings.TrimSpace(strings.TrimSuffix(a, "}"))
+	}
+	if strings.HasPrefix(v, "[") && strings.HasSuffix(v, "]") {
+		return p.list(v, config)
+	}
+	if v == "" || v == "<nil>" || v == "null" {
+		return nil
+	}
+	return append(slices.Clone(p.shell), v)
+}
+
+// list reads ["a","b"] (JSON), ["a" "b"] (%q) and [a b] (%v). The last has
+// lost the borders of its tokens: they are the config's, if that prints the
+// same, else guessed.
+func (p *reader) list(v string, config []string) []string {
+	v = strings.TrimSpace(v)
+	if args, ok := quotedList(v); ok {
+		return args
+	}
+	v = strings.TrimSuffix(strings.TrimPrefix(v, "["), "]")
+	if v == "" {
+		return nil
+	}
+	if len(config) > 0 && strings.Join(config, " ") == v {
+		return slices.Clone(config)
+	}
+	for _, s := range [][]string{p.shell, {"/bin/sh", "-c"}, {"cmd", "/S", "/C"}} {
+		if script, ok := strings.CutPrefix(v, strings.Join(s, " ")+" "); ok {
+			return append(slices.Clone(s), script)
+		}
+	}
+	for _, s := range []string{"powershell -Command ", "powershell -NoProfile -Command ", "pwsh -Command "} {
+		if script, ok := strings.CutPrefix(v, s); ok {
+			return append(strings.Fields(s), script)
+		}
+	}
+	return strings.Fields(v)
+}
+
+// quotedList reads a JSON array of strings, or Go's %q of a string slice.
+func quotedList(v string) ([]string, bool) {
+	if !strings.HasPrefix(v, "[") || !strings.HasSuffix(v, "]") {
+		return nil, false
+	}
+	var js []string
+	if json.Unmarshal([]byte(v), &js) == nil {
+		return js, true
+	}
+	var out []string
+	rest := strings.TrimSpace(v[1 : len(v)-1])
+	for rest != "" {
+		q, err := strconv.QuotedPrefix(rest)
+		if err != nil || q[0] == '\'' {
+			return nil, false
+		}
+		s, err := strconv.Unquote(q)
+		if err != nil {
+			return nil, false
+		}
+		out = append(out, s)
+		rest = strings.TrimLeft(rest[len(q):], " ,")
+	}
+	return out, true
+}
+
+// volumes reads [/a /b], ["/a"] and /a /b. A path with spaces is found by the
+// config's having it.
+func (p *reader) volumes(rest string) []string {
+	v := strings.TrimSpace(rest)
+	if l, ok := quotedList(v); ok {
+		return l
+	}
+	if m, ok := mapKeys(v); ok {
+		return m
+	}
+	if strings.HasPrefix(v, "[") && strings.HasSuffix(v, "]") {
+		v = v[1 : len(v)-1]
+	}
+	words := strings.Split(v, " ")
+	var out []string
+	for i := 0; i < len(words); {
+		n := 1
+		for j := len(words); j > i+1; j-- {
+			if _, ok := p.img.Config.Volumes[strings.Join(words[i:j], " ")]; ok {
+				n = j - i
+				break
+			}
+		}
+		if w := strings.Join(words[i:i+n], " "); w != "" {
+			out = append(out, w)
+		}
+		i += n
+	}
+	return out
+}
+
+// mapKeys reads Go's print of a set: map[80/tcp:{} 443/tcp:{}].
+func mapKeys(v string) ([]string, bool) {
+	v, ok := strings.CutPrefix(v, "map[")
+	if !ok {
+		return nil, false
+	}
+	v = strings.ReplaceAll(strings.TrimSuffix(v, "]"), "struct {}", "")
+	var out []string
+	for _, f := range strings.Fields(v) {
+		if k, ok := strings.CutSuffix(f, ":{}"); ok {
+			out = append(out, k)
+		}
+	}
+	return out, true
+}
+
+// ports reads 80 443/tcp, [80/tcp], map[80/tcp:{}] and ranges; the result has
+// the config's form, number/protocol, without duplicates.
+func (p *reader) ports(rest string, n notation) []string {
+	v := strings.TrimSpace(rest)
+	if n == original {
+		v = p.expand(v)
+	}
+	words, ok := mapKeys(v)
+	if !ok {
+		if l, ok := quotedList(v); ok {
+			words = l
+		} else {
+			words = strings.Fields(strings.TrimSuffix(strings.TrimPrefix(v, "["), "]"))
+		}
+	}
+	var out []string
+	for _, w := range words {
+		for _, port := range expandPorts(unquote(w)) {
+			if !slices.Contains(out, port) {
+				out = append(out, port)
+			}
+		}
+	}
+	return out
+}
+
+// expandPorts turns 80, 80/tcp and 8000-8002/udp into the keys that the
+// builders store (docker/go-connections, nat.ParsePortSpec). What is no port
+// comes back as it is.
+func expandPorts(spec string) []string {
+	spec = strings.TrimSuffix(spec, ":") // docker 0.x: EXPOSE 80:
+	if i := strings.LastIndex(spec, ":"); i >= 0 {
+		spec = spec[i+1:] // public:private of docker 0.x; only the private port is the image's
+	}
+	ports, proto, ok := strings.Cut(spec, "/")
+	if !ok || proto == "" {
+		proto = "tcp"
+	}
+	proto = strings.ToLower(proto)
+	lo, hi, isRange := strings.Cut(ports, "-")
+	a, err := strconv.ParseUint(lo, 10, 16)
+	if err != nil {
+		return []string{spec}
+	}
+	b := a
+	if isRange {
+		if b, err = strconv.ParseUint(hi, 10, 16); err != nil || b < a {
+			return []string{spec}
+		}
+	}
+	var out []string
+	for ; a <= b; a++ {
+		out = append(out, strconv.FormatUint(a, 10)+"/"+proto)
+	}
+	return out
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}

@@ -1,0 +1,262 @@
+package history
+
+import (
+	"regexp"
+	"strings"
+)
+
+// env reads the arguments of ENV.
+func (p *reader) env(rest string, n notation) []Pair {
+	have := make(map[string]string, len(p.img.Config.Env))
+	for _, e := range p.img.Config.Env {
+		k, v, _ := strings.Cut(e, "=")
+		have[k] = v
+	}
+	return p.pairs(rest, n, have)
+}
+
+// labels reads the arguments of LABEL.
+func (p *reader) labels(rest string, n notation) []Pair {
+	return p.pairs(rest, n, p.img.Config.Labels)
+}
+
+// pairs splits `A=b c D=e f`. The builders print values without their quotes,
+// so that a border between two pairs can't be told from a value that holds
+// ` D=`; the reading that agrees best with the config wins.
+func (p *reader) pairs(rest string, n notation, have map[string]string) []Pair {
+	plain := splitPairs(rest, have)
+	if n != original {
+		return plain
+	}
+	quoted, ok := p.quotedPairs(rest)
+	if !ok || agreement(plain, have) > agreement(quoted, have) {
+		return plain
+	}
+	return quoted
+}
+
+func agreement(pairs []Pair, have map[string]string) int {
+	n := 0
+	for _, kv := range pairs {
+		if v, ok := have[kv.Key]; ok && v == kv.Value {
+			n++
+		} else if !ok {
+			n--
+		}
+	}
+	return n
+}
+
+var pairStart = regexp.MustCompile(`[ \t\n]+"?[^\s="']+"?=`)
+
+// maxBorders bounds the search for a reading, which is quadratic.
+const maxBorders = 400
+
+// splitPairs finds, among all ways to cut the line before a ` key=`, the one
+// that scores best: pairs that the config holds as they are, then keys that
+// the config knows (an unknown one can't have been removed again, so that it
+// is rather part of a value).
+func splitPairs(s string, have map[string]string) []Pair {
+	s = strings.TrimPrefix(s, " ")
+	starts := []int{0}
+	ends := []int{}
+	for off := 0; len(starts) < maxBorders; {
+		m := pairStart.FindStringIndex(s[off:])
+		if m == nil {
+			break
+		}
+		// The value before ends at the first blank; a value's own trailing
+		// blanks go with it, the key starts after the last.
+		key := off + m[0]
+		for key < off+m[1] && isBlank(s[key]) {
+			key++
+		}
+		ends = append(ends, key-1)
+		starts = append(starts, key)
+		off = key
+	}
+	ends = append(ends, len(s))
+	n := len(starts)
+	const no = -1 << 30
+	best := make([]int, n+1) // best[i]: score of the pairs from starts[i] on
+	next := make([]int, n)
+	for i := n - 1; i >= 0; i-- {
+		best[i] = no
+		for j := i + 1; j <= n; j++ {
+			key, value, ok := strings.Cut(s[starts[i]:ends[j-1]], "=")
+			if !ok && i > 0 {
+				continue
+			}
+			score := pairScore(cleanKey(key), value, have) + best[j]
+			if score > best[i] {
+				best[i], next[i] = score, j
+			}
+		}
+	}
+	var out []Pair
+	for i := 0; i < n; i = next[i] {
+		key, value, ok := strings.Cut(s[starts[i]:ends[next[i]-1]], "=")
+		if !ok { // `ENV key value`, the notation of the Dockerfile's first days
+			key, value, ok = strings.Cut(s, " ")
+			if !ok || key == "" {
+				return nil
+			}
+			return []Pair{{cleanKey(key), strings.TrimSpace(value)}}
+		}
+		out = append(out, Pair{cleanKey(key), value})
+	}
+	return out
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' }
+
+// cleanKey takes the quotes off a key; the builders' own labels have them.
+func cleanKey(k string) string {
+	if len(k) > 1 && k[0] == '"' && k[len(k)-1] == '"' {
+		return k[1 : len(k)-1]
+	}
+	return k
+}
+
+var plausibleKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_./-]*$`)
+
+func pairScore(key, value string, have map[string]string) int {
+	v, known := have[key]
+	switch {
+	case known && v == value:
+		return 1000
+	case known:
+		return 10
+	case len(have) == 0 && plausibleKey.MatchString(key):
+		return 1 // nothing to compare with: what looks like a key is one
+	}
+	return -5
+}
+
+// quotedPairs reads pairs in the Dockerfile's own text, where values may be
+// quoted and blanks escaped.
+func (p *reader) quotedPairs(rest string) ([]Pair, bool) {
+	words, ok := splitWords(rest)
+	if !ok || len(words) == 0 {
+		return nil, false
+	}
+	if !strings.Contains(words[0], "=") { // ENV key value
+		key, value, ok := strings.Cut(strings.TrimSpace(rest), " ")
+		if !ok {
+			return nil, false
+		}
+		return []Pair{{unquote(key), unquote(p.expand(strings.TrimSpace(value)))}}, true
+	}
+	var out []Pair
+	for _, w := range words {
+		key, value, ok := strings.Cut(w, "=")
+		if !ok {
+			return nil, false
+		}
+		out = append(out, Pair{unquote(key), unquote(p.expand(value))})
+	}
+	return out, true
+}
+
+// splitWords splits at blanks outside quotes, keeping the quotes.
+func splitWords(s string) ([]string, bool) {
+	var out []string
+	var quote byte
+	start := -1
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if quote == 0 && isBlank(c) {
+			if start >= 0 {
+				out = append(out, s[start:i])
+				start = -1
+			}
+			continue
+		}
+		if start < 0 {
+			start = i
+		}
+		switch {
+		case c == '\\' && quote != '\'':
+			i++
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case c == quote:
+			quote = 0
+		}
+	}
+	if start >= 0 {
+		out = append(out, s[start:])
+	}
+	return out, quote == 0
+}
+
+// unquote removes shell quotes and escapes from one word.
+func unquote(s string) string {
+	if !strings.ContainsAny(s, `"'\`) {
+		return s
+	}
+	var b strings.Builder
+	var quote byte
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case c == quote && quote != 0:
+			quote = 0
+		case c == '\\' && quote != '\'' && i+1 < len(s):
+			i++
+			if quote == '"' && !strings.ContainsRune(`"$\`, rune(s[i])) {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(s[i])
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+var variable = regexp.MustCompile(`\\\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([-+])([^{}]*))?\}|\$([A-Za-z_][A-Za-z0-9_]*)`)
+
+// expand replaces the variables that ENV and ARG have set so far; what isn't
+// known stays.
+func (p *reader) expand(s string) string {
+	if !strings.Contains(s, "$") {
+		return s
+	}
+	return variable.ReplaceAllStringFunc(s, func(m string) string {
+		g := variable.FindStringSubmatch(m)
+		name := g[1] + g[4]
+		if name == "" {
+			return m
+		}
+		v, ok := p.vars[name]
+		switch {
+		case g[2] == "-" && v == "":
+			return g[3]
+		case g[2] == "+" && v != "":
+			return g[3]
+		case g[2] == "+":
+			return ""
+		case !ok:
+			return m
+		}
+		return v
+	})
+}
+
+// arg notes the build arguments that ARG declares with a value.
+func (p *reader) arg(rest string) {
+	words, ok := splitWords(rest)
+	if !ok {
+		return
+	}
+	for _, w := range words {
+		if k, v, ok := strings.Cut(w, "="); ok {
+			if _, set := p.vars[k]; !set {
+				p.vars[k] = unquote(p.expand(v))
+			}
+		}
+	}
+}

@@ -1,0 +1,434 @@
+package history
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// Replay is what turns the base's config into the image's.
+type Replay struct {
+	Before, After []Step // metadata before and after the ADD of the merged layer
+	// Base is the base's config as the Dockerfile needs it: without what is
+	// in Cleared.
+	Base *Image
+	// Cleared is what no Dockerfile can undo, and was therefore removed from
+	// the base's config: `ENV FOO`, `ONBUILD RUN make`, `VOLUME /data`. If it
+	// isn't empty, the Dockerfile needs Base in the place of the real base.
+	Cleared []string
+	// Inexpressible is what the image's config has and no Dockerfile can
+	// write, each with the reason; it has to be carried over from the config
+	// document itself.
+	Inexpressible []string
+	// Disagreements has one sentence for each value in which config and
+	// history differ; the config's is used.
+	Disagreements []string
+}
+
+// Plan finds the metadata instructions that lead from the base's config to
+// the image's. They come in the history's order, with the config's values;
+// what the history lacks is added at the end. Where base.Image is nil, the
+// base's config is taken from its history entries (see Base.Config).
+func Plan(img *Image, ins []Instruction, base Base) (Replay, error) {
+	if base.Entries < 0 || base.Entries > len(ins) {
+		return Replay{}, fmt.Errorf("replay history: base has %d entries, the image %d", base.Entries, len(ins))
+	}
+	if base.Layers < 0 || base.Layers > len(img.RootFS.DiffIDs) {
+		return Replay{}, fmt.Errorf("replay history: base has %d layers, the image %d", base.Layers, len(img.RootFS.DiffIDs))
+	}
+	pl := &planner{img: img, want: img.Config, r: Replay{Base: clone(base.Config(img, ins))}}
+	for _, in := range ins[base.Entries:] {
+		if in.Set != nil {
+			pl.steps = append(pl.steps, *in.Set)
+		}
+	}
+	pl.recorded = apply(pl.r.Base, pl.steps)
+
+	pl.author()
+	pl.env()
+	pl.labels()
+	pl.sets("EXPOSE", img.Config.ExposedPorts, pl.r.Base.Config.ExposedPorts)
+	pl.sets("VOLUME", img.Config.Volumes, pl.r.Base.Config.Volumes)
+	pl.scalar("USER", pl.want.User, &pl.r.Base.Config.User)
+	pl.scalar("WORKDIR", pl.want.WorkingDir, &pl.r.Base.Config.WorkingDir)
+	pl.scalar("STOPSIGNAL", pl.want.StopSignal, &pl.r.Base.Config.StopSignal)
+	pl.shell()
+	pl.health()
+	pl.command()
+	pl.onbuild()
+
+	steps := pl.order()
+	first := firstMerged(ins, base)
+	for _, s := range steps {
+		if s.at < float64(first) {
+			pl.r.Before = append(pl.r.Before, s.step)
+		} else {
+			pl.r.After = append(pl.r.After, s.step)
+		}
+	}
+	all := append(slices.Clone(pl.r.Before), pl.r.After...)
+	pl.r.Inexpressible = append(pl.r.Inexpressible, pl.rest(apply(pl.r.Base, all))...)
+	pl.disagreements(ins)
+	if doubt := LayerDoubt(img, ins); doubt != "" {
+		pl.r.Disagreements = append(pl.r.Disagreements, doubt)
+	}
+	return pl.r, nil
+}
+
+// firstMerged is the history index of the first entry above the base that
+// made a layer; with none, metadata goes after the ADD.
+func firstMerged(ins []Instruction, base Base) int {
+	for i := base.Entries; i < len(ins); i++ {
+		if ins[i].Layer >= base.Layers {
+			return i
+		}
+	}
+	return base.Entries
+}
+
+type planner struct {
+	img      *Image
+	want     Config
+	steps    []Step // what the history sets above the base
+	recorded *Image // the config that the history alone would give
+	r        Replay
+	out      []planned
+}
+
+// planned is a step and its place: the history index, in between for
+// corrections that must stand next to an entry, +Inf for those at the end.
+type planned struct {
+	at   float64
+	step Step
+}
+
+var end = math.Inf(1)
+
+const noLine = "the history has no line for it"
+
+func (pl *planner) add(at float64, s Step) {
+	if why := expressible(s); why != "" {
+		pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("%s: %s", s, why))
+		return
+	}
+	pl.out = append(pl.out, planned{at, s})
+}
+
+func (pl *planner) clear(format string, args ...any) {
+	pl.r.Cleared = append(pl.r.Cleared, fmt.Sprintf(format, args...))
+}
+
+// last finds the last step above the base that has the name and satisfies f.
+func (pl *planner) last(name string, f func(Step) bool) (Step, bool) {
+	for i := len(pl.steps) - 1; i >= 0; i-- {
+		if s := pl.steps[i]; s.Name == name && (f == nil || f(s)) {
+			return s, true
+		}
+	}
+	return Step{}, false
+}
+
+// first is the counterpart of last.
+func (pl *planner) first(name string, f func(Step) bool) (Step, bool) {
+	for _, s := range pl.steps {
+		if s.Name == name && f(s) {
+			return s, true
+		}
+	}
+	return Step{}, false
+}
+
+func hasKey(key string) func(Step) bool {
+	return func(s Step) bool {
+		return slices.ContainsFunc(s.Pairs, func(kv Pair) bool { return kv.Key == key })
+	}
+}
+
+func (pl *planner) author() {
+	if pl.img.Author == pl.r.Base.Author {
+		return
+	}
+	if pl.img.Author == "" {
+		// The classic builder doesn't inherit the author, BuildKit does.
+		pl.r.Disagreements = append(pl.r.Disagreements, fmt.Sprintf("the base's author is %q, the image has none", pl.r.Base.Author))
+		pl.r.Base.Author = ""
+		return
+	}
+	pl.one("MAINTAINER", Step{Args: []string{pl.img.Author}}, func(s Step) string {
+		return differs(s.arg(), pl.img.Author)
+	})
+}
+
+// one adds a step for a field that has one value, at its last entry.
+func (pl *planner) one(name string, s Step, differs func(Step) string) {
+	s.Name, s.Entry = name, -1
+	at := end
+	if old, ok := pl.last(name, nil); ok {
+		s.Entry, at = old.Entry, float64(old.Entry)
+		s.Why = differs(old)
+	} else {
+		s.Why = noLine
+	}
+	pl.add(at, s)
+}
+
+func differs(history, config string) string {
+	if history == config {
+		return ""
+	}
+	return fmt.Sprintf("the history says %q", history)
+}
+
+func (pl *planner) scalar(name, want string, have *string) {
+	switch {
+	case want == *have:
+	case want == "":
+		pl.clear("%s %s", name, *have)
+		*have = ""
+	default:
+		pl.one(name, Step{Args: []string{want}}, func(s Step) string {
+			if name == "WORKDIR" {
+				return differs(workdir(pl.recorded.Config.WorkingDir, s.arg(), pl.img.OS), workdir("", want, pl.img.OS))
+			}
+			return differs(s.arg(), want)
+		})
+	}
+}
+
+// sets handles EXPOSE and VOLUME: keys can be added only.
+func (pl *planner) sets(name string, want, have map[string]struct{}) {
+	for _, k := range sortedKeys(have) {
+		if _, ok := want[k]; !ok {
+			pl.clear("%s %s", name, k)
+			delete(have, k)
+		}
+	}
+	at := map[int][]string{}
+	for _, k := range sortedKeys(want) {
+		if _, ok := have[k]; ok {
+			continue
+		}
+		s, ok := pl.last(name, func(s Step) bool { return slices.Contains(s.Args, k) })
+		if !ok {
+			s.Entry = -1
+		}
+		if why := expressible(Step{Name: name, Args: []string{k}}); why != "" {
+			pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("%s %s: %s", name, k, why))
+			continue
+		}
+		at[s.Entry] = append(at[s.Entry], k)
+	}
+	for entry, keys := range at {
+		s := Step{Name: name, Entry: entry, Args: keys}
+		if entry < 0 {
+			s.Why = noLine
+			pl.add(end, s)
+			continue
+		}
+		// The entry's own order.
+		old, _ := pl.last(name, func(s Step) bool { return s.Entry == entry })
+		sort.SliceStable(s.Args, func(i, j int) bool { return slices.Index(old.Args, s.Args[i]) < slices.Index(old.Args, s.Args[j]) })
+		pl.add(float64(entry), s)
+	}
+}
+
+func (pl *planner) labels() {
+	have := pl.r.Base.Config.Labels
+	for _, k := range sortedKeys(have) {
+		if _, ok := pl.want.Labels[k]; !ok {
+			pl.clear("LABEL %s", k)
+			delete(have, k)
+		}
+	}
+	type group struct {
+		pairs []Pair
+		why   []string
+	}
+	at := map[int]*group{}
+	for _, k := range sortedKeys(pl.want.Labels) {
+		v := pl.want.Labels[k]
+		if old, ok := have[k]; ok && old == v {
+			continue
+		}
+		if why := expressible(Step{Name: "LABEL", Pairs: []Pair{{k, v}}}); why != "" {
+			pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("LABEL %s=%s: %s", readable(k), readable(v), why))
+			continue
+		}
+		s, ok := pl.last("LABEL", hasKey(k))
+		if !ok {
+			s.Entry = -1
+		}
+		g := at[s.Entry]
+		if g == nil {
+			g = &group{}
+			at[s.Entry] = g
+		}
+		g.pairs = append(g.pairs, Pair{k, v})
+		if recorded, ok := value(s.Pairs, k); ok && recorded != v {
+			g.why = append(g.why, fmt.Sprintf("the history says %s=%q", k, recorded))
+		}
+	}
+	for entry, g := range at {
+		s := Step{Name: "LABEL", Entry: entry, Pairs: g.pairs, Why: strings.Join(g.why, "; ")}
+		if entry < 0 {
+			s.Why = noLine
+			pl.add(end, s)
+			continue
+		}
+		old, _ := pl.last("LABEL", func(s Step) bool { return s.Entry == entry })
+		place := func(k string) int { return slices.IndexFunc(old.Pairs, func(kv Pair) bool { return kv.Key == k }) }
+		sort.SliceStable(s.Pairs, func(i, j int) bool { return place(s.Pairs[i].Key) < place(s.Pairs[j].Key) })
+		pl.add(float64(entry), s)
+	}
+}
+
+// value is the last value that pairs give to key.
+func value(pairs []Pair, key string) (string, bool) {
+	for i := len(pairs) - 1; i >= 0; i-- {
+		if pairs[i].Key == key {
+			return pairs[i].Value, true
+		}
+	}
+	return "", false
+}
+
+func (pl *planner) shell() {
+	have := &pl.r.Base.Config.Shell
+	switch {
+	case slices.Equal(pl.want.Shell, *have):
+	case len(pl.want.Shell) == 0:
+		pl.clear("SHELL %s", jsonList(*have))
+		*have = nil
+	default:
+		pl.one("SHELL", Step{Args: slices.Clone(pl.want.Shell)}, func(s Step) string {
+			return differs(jsonList(s.Args), jsonList(pl.want.Shell))
+		})
+	}
+}
+
+func (pl *planner) health() {
+	have := &pl.r.Base.Config.Healthcheck
+	switch {
+	case equalHealth(pl.want.Healthcheck, *have):
+	case emptyHealth(pl.want.Healthcheck):
+		pl.clear("HEALTHCHECK %s", healthText(*have))
+		*have = nil
+	default:
+		pl.one("HEALTHCHECK", Step{Health: cloneHealth(pl.want.Healthcheck)}, func(s Step) string {
+			if equalHealth(s.Health, pl.want.Healthcheck) {
+				return ""
+			}
+			return "the history says " + healthText(s.Health)
+		})
+	}
+}
+
+// command handles ENTRYPOINT and CMD. ENTRYPOINT comes first, since it resets
+// a CMD that is inherited.
+func (pl *planner) command() {
+	have := &pl.r.Base.Config
+	entry := -math.MaxFloat64
+	setEntry := !slices.Equal(pl.want.Entrypoint, have.Entrypoint)
+	if setEntry {
+		at := end
+		s := Step{Name: "ENTRYPOINT", Entry: -1, Args: slices.Clone(pl.want.Entrypoint), Why: noLine}
+		if old, ok := pl.last("ENTRYPOINT", nil); ok {
+			s.Entry, at = old.Entry, float64(old.Entry)
+			s.Why = ""
+			if !slices.Equal(old.Args, s.Args) {
+				s.Why = "the history says " + jsonList(old.Args)
+			}
+		}
+		entry = at
+		pl.add(at, s)
+	}
+	// The CMD in force after ENTRYPOINT.
+	inherited := have.Cmd
+	if setEntry {
+		inherited = nil
+	}
+	if slices.Equal(pl.want.Cmd, inherited) {
+		return
+	}
+	at := end
+	s := Step{Name: "CMD", Entry: -1, Args: slices.Clone(pl.want.Cmd), Why: noLine}
+	if old, ok := pl.last("CMD", nil); ok {
+		s.Entry, at = old.Entry, float64(old.Entry)
+		s.Why = ""
+		if !slices.Equal(old.Args, s.Args) {
+			s.Why = "the history says " + jsonList(old.Args)
+		}
+	} else if slices.Equal(have.Cmd, pl.want.Cmd) {
+		s.Why = "ENTRYPOINT resets the base's"
+	}
+	if at <= entry {
+		at = entry + 0.5
+	}
+	pl.add(at, s)
+}
+
+// onbuild writes the config's triggers. The base's own would fire.
+func (pl *planner) onbuild() {
+	for _, t := range pl.r.Base.Config.OnBuild {
+		pl.clear("ONBUILD %s", t)
+	}
+	pl.r.Base.Config.OnBuild = nil
+	from := math.Inf(-1)
+	used := map[int]bool{}
+	for _, t := range pl.want.OnBuild {
+		s := Step{Name: "ONBUILD", Entry: -1, Args: []string{t}, Why: noLine}
+		at := end
+		if old, ok := pl.first("ONBUILD", func(s Step) bool { return !used[s.Entry] && s.arg() == t && float64(s.Entry) > from }); ok {
+			s.Entry, at, s.Why = old.Entry, float64(old.Entry), ""
+			used[old.Entry] = true
+		}
+		from = at
+		pl.add(at, s)
+	}
+}
+
+// order sorts the planned steps by their place, and gives CMD and ENTRYPOINT
+// the shell that is in force there.
+func (pl *planner) order() []planned {
+	sort.SliceStable(pl.out, func(i, j int) bool {
+		a, b := pl.out[i], pl.out[j]
+		if a.at != b.at {
+			return a.at < b.at
+		}
+		return rank[a.step.Name] < rank[b.step.Name]
+	})
+	shell := pl.r.Base.Config.Shell
+	if len(shell) == 0 {
+		shell = defaultShell(pl.img)
+	}
+	for i := range pl.out {
+		switch s := &pl.out[i].step; s.Name {
+		case "SHELL":
+			shell = s.Args
+		case "CMD", "ENTRYPOINT":
+			s.Shell = slices.Clone(shell)
+		}
+	}
+	return pl.out
+}
+
+// rank orders the corrections at the end as Dockerfiles usually are.
+var rank = map[string]int{"MAINTAINER": 1, "LABEL": 2, "ENV": 3, "SHELL": 4, "EXPOSE": 5, "VOLUME": 6, "WORKDIR": 7, "USER": 8,
+	"STOPSIGNAL": 9, "HEALTHCHECK": 10, "ENTRYPOINT": 11, "CMD": 12, "ONBUILD": 13}
+
+// rest is what the steps leave different from the config and isn't known yet.
+func (pl *planner) rest(got *Image) []string {
+	d := Diff(pl.img, got)
+	if len(pl.r.Inexpressible) > 0 && len(d) <= len(pl.r.Inexpressible) {
+		return nil
+	}
+	return d
+}
+
+func (pl *planner) disagreements([]Instruction) {
+	for _, d := range Diff(pl.img, pl.recorded) {
+		pl.r.Disagreements = append(pl.r.Disagreements, "by the history "+d)
+	}
+}
