@@ -1,0 +1,238 @@
+package build
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/build"
+	"github.com/docker/docker/client"
+)
+
+// ErrNoClassicBuilder is the error of Engine when the daemon has only BuildKit
+// left, which must not see whiteouts in a layer that ADD unpacks.
+var ErrNoClassicBuilder = errors.New("the engine has no classic builder any more; the native builder needs none")
+
+// ContextFile is a file of the build context besides the Dockerfile.
+type ContextFile struct {
+	Name string // as ADD names it
+	Size int64  // exact number of bytes that Write writes
+	// Write writes the content once, while the daemon reads it. ADD unpacks a
+	// tar whether it is compressed or not, whatever its name ends in: for an
+	// engine near by, an uncompressed one saves the time of compressing.
+	Write func(ctx context.Context, w io.Writer) error
+}
+
+// EngineOptions says what Engine builds and how.
+type EngineOptions struct {
+	Dockerfile []byte        // its FROM names an image that the engine has, or scratch
+	Files      []ContextFile // in the order in which they are sent
+	Tags       []string      // names for the result; none leaves it untagged
+	Platform   string        // os/arch[/variant] of the result; "" leaves it to the daemon
+	// BuildKit builds with BuildKit rather than with the classic builder.
+	// Whiteouts in a file that ADD unpacks then become literal .wh. files on
+	// every store but containerd's, and FROM can't be an ID.
+	BuildKit bool
+	Progress io.Writer // the daemon's output, line by line; may be nil
+}
+
+// Engine has the daemon build the Dockerfile and returns the image's ID. It
+// uses no cache, pulls nothing, gives containers no network and leaves none
+// behind. The classic builder turns whiteouts in an unpacked file into
+// deletions. Both builders add PATH to a config without one.
+//
+// An error of a file's Write is returned so that errors.As finds it. The error
+// is ErrNoClassicBuilder if the daemon doesn't have the builder asked for.
+func Engine(ctx context.Context, cli *client.Client, opt EngineOptions) (id string, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+
+	body, out := io.Pipe()
+	written := make(chan error, 1)
+	go func() {
+		w := &sink{w: out}
+		err := writeContext(ctx, w, opt)
+		out.CloseWithError(err)
+		if w.failed {
+			err = nil
+		}
+		written <- err
+	}()
+
+	response, err := cli.ImageBuild(ctx, body, buildOptions(opt))
+	if err == nil {
+		id, err = follow(response.Body, opt)
+		response.Body.Close()
+	}
+	if errors.Is(err, ErrNoClassicBuilder) {
+		cancel()
+	}
+	body.Close()
+	// A source that fails makes the request fail too; it is the cause.
+	if werr := <-written; werr != nil {
+		return "", werr
+	}
+	if err != nil {
+		if errdefs.IsNotImplemented(err) && !opt.BuildKit {
+			err = fmt.Errorf("%w: %w", ErrNoClassicBuilder, err)
+		}
+		return "", fmt.Errorf("build image with the engine: %w", err)
+	}
+	return id, nil
+}
+
+// sink notes that the daemon stopped reading, so that the error which the
+// writer makes of it isn't taken for one of the writer's own.
+type sink struct {
+	w      io.Writer
+	failed bool
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	if err != nil {
+		s.failed = true
+	}
+	return n, err
+}
+
+func buildOptions(opt EngineOptions) build.ImageBuildOptions {
+	o := build.ImageBuildOptions{
+		Version:     build.BuilderV1,
+		Dockerfile:  "Dockerfile",
+		Tags:        opt.Tags,
+		NoCache:     true,
+		Remove:      true,
+		ForceRemove: true,
+		NetworkMode: "none",
+		Platform:    opt.Platform,
+		BuildArgs:   map[string]*string{},
+	}
+	if opt.BuildKit {
+		o.Version = build.BuilderBuildKit
+	}
+	newline := "\n"
+	for _, name := range newlineArguments(opt.Dockerfile) {
+		o.BuildArgs[name] = &newline
+	}
+	return o
+}
+
+// writeContext writes the context as a tar. Its times are fixed, since no
+// instruction keeps them.
+func writeContext(ctx context.Context, w io.Writer, opt EngineOptions) error {
+	tw := tar.NewWriter(w)
+	header := func(name string, size int64) error {
+		err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatPAX})
+		if err != nil {
+			return fmt.Errorf("send build context: %s: %w", name, err)
+		}
+		return nil
+	}
+	if err := header("Dockerfile", int64(len(opt.Dockerfile))); err != nil {
+		return err
+	}
+	if _, err := tw.Write(opt.Dockerfile); err != nil {
+		return fmt.Errorf("send build context: Dockerfile: %w", err)
+	}
+	for _, f := range opt.Files {
+		if err := header(f.Name, f.Size); err != nil {
+			return err
+		}
+		if err := f.Write(ctx, tw); err != nil {
+			return fmt.Errorf("send build context: %s: %w", f.Name, err)
+		}
+	}
+	if err := tw.Close(); err != nil {
+		return fmt.Errorf("send build context: %w", err)
+	}
+	return nil
+}
+
+// message is what the daemon streams: github.com/docker/docker/pkg/jsonmessage.
+type message struct {
+	ID     string `json:"id"`
+	Stream string `json:"stream"`
+	Error  string `json:"error"`
+	Detail *struct {
+		Message string `json:"message"`
+	} `json:"errorDetail"`
+	Aux json.RawMessage `json:"aux"`
+}
+
+// follow reads the daemon's messages to their end and returns the image's ID.
+func follow(r io.Reader, opt EngineOptions) (string, error) {
+	id := ""
+	lines := lineWriter{w: opt.Progress}
+	defer lines.end()
+	for d := json.NewDecoder(r); ; {
+		var m message
+		switch err := d.Decode(&m); {
+		case err == io.EOF && id == "":
+			return "", errors.New("the daemon ended the build without an image ID")
+		case err == io.EOF:
+			return id, nil
+		case err != nil:
+			return "", fmt.Errorf("read the daemon's messages: %w", err)
+		}
+		if strings.HasPrefix(m.ID, "moby.buildkit.") && !opt.BuildKit {
+			return "", ErrNoClassicBuilder
+		}
+		switch {
+		case m.Detail != nil && m.Detail.Message != "":
+			return "", errors.New(oneLine(m.Detail.Message))
+		case m.Error != "":
+			return "", errors.New(oneLine(m.Error))
+		case m.Stream != "":
+			lines.write(m.Stream)
+		case len(m.Aux) > 0:
+			var aux struct{ ID string }
+			// BuildKit's trace is a string instead: no ID in it.
+			if json.Unmarshal(m.Aux, &aux) == nil && aux.ID != "" {
+				id = aux.ID
+			}
+		}
+	}
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// lineWriter passes whole lines on: the daemon cuts its output anywhere.
+type lineWriter struct {
+	w    io.Writer
+	rest string
+}
+
+func (l *lineWriter) write(s string) {
+	if l.w == nil {
+		return
+	}
+	l.rest += s
+	for {
+		line, rest, found := strings.Cut(l.rest, "\n")
+		if !found {
+			return
+		}
+		l.line(line)
+		l.rest = rest
+	}
+}
+
+func (l *lineWriter) line(s string) {
+	if s = strings.TrimRight(s, "\r "); s != "" {
+		// Progress is not worth a failed build.
+		_, _ = io.WriteString(l.w, s+"\n")
+	}
+}
+
+func (l *lineWriter) end() {
+	if l.w != nil {
+		l.line(l.rest)
+	}
+}
