@@ -1,0 +1,359 @@
+package layer
+
+import (
+	"strings"
+)
+
+// applier puts layers on a tree, one after another.
+type applier struct {
+	*tree
+	layers []*Index
+	starts []uint32 // starts[i] is the number of entries below layer i; one more at the end
+
+	layer   int // being applied
+	entry   uint32
+	base    int // layers below this are the base's
+	whites  []uint32
+	opaques []uint32
+
+	// Where a later link changed an inode, what its metadata are now.
+	changed map[inodeKey]change
+	// lost is told of every name that goes, before it goes.
+	lost func(id uint32, deleted bool)
+}
+
+// inodeKey is an inode: the entry that made it. A link from an upper layer to a
+// file of the base can't reach the base's inode: it makes a copy, a second
+// inode from the same entry.
+type inodeKey struct {
+	entry uint32
+	copy  bool
+}
+
+// change is an inode's state after links to it.
+type change struct {
+	entry   uint32  // whose owner, mode and times hold
+	records records // all that hold
+}
+
+// at finds an entry by its number in the image.
+func (a *applier) at(id uint32) (*Index, *entry) {
+	l := a.layerOf(id)
+	x := a.layers[l]
+	return x, x.entries.at(int(id - a.starts[l]))
+}
+
+func (a *applier) layerOf(id uint32) int {
+	lo, hi := 0, len(a.layers)
+	for hi-lo > 1 {
+		if mid := (lo + hi) / 2; a.starts[mid] <= id {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// here is true for a path that the layer being applied has itself.
+func (a *applier) here(id uint32) bool {
+	n := &a.nodes[id]
+	return n.kind != absent && int(n.layer) == a.layer && (n.entry != none || id == 0)
+}
+
+// apply puts layer i, the next one, on the tree.
+func (a *applier) apply(i int) error {
+	x := a.layers[i]
+	a.layer = i
+	a.whites, a.opaques = a.whites[:0], a.opaques[:0]
+	root := &a.nodes[0]
+	root.layer = uint16(i)
+	root.flags = root.flags&^rootForm | implied
+	for k := range x.entries.n {
+		a.entry = a.starts[i] + uint32(k)
+		e := x.entries.at(k)
+		if err := a.add(x, e); err != nil {
+			return &Error{Op: "merge", Layer: i, Path: x.name(e), Err: err}
+		}
+	}
+	for _, id := range a.opaques {
+		if n := &a.nodes[id]; n.kind == directory {
+			a.sweep(id)
+		}
+	}
+	for _, id := range a.whites {
+		n := &a.nodes[id]
+		if n.flags&pending == 0 {
+			continue
+		}
+		n.flags &^= pending
+		switch {
+		case !a.here(id):
+			a.remove(id, true)
+		case n.kind == directory:
+			a.sweep(id)
+		}
+	}
+	return nil
+}
+
+// add applies one entry.
+func (a *applier) add(x *Index, e *entry) error {
+	at := x.attr(e)
+	name := x.name(e)
+	if name == "" {
+		root := &a.nodes[0]
+		root.entry, root.inode = a.entry, a.entry
+		if at.slash {
+			root.flags |= rootForm
+			root.flags &^= implied
+		}
+		return nil
+	}
+	dir, base := splitName(name)
+	kind, hidden := whiteoutName(base)
+	switch kind {
+	case nameInvalid:
+		return ErrWhiteout
+	case nameMeta:
+		return nil
+	}
+	parent, err := a.directory(dir)
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case nameOpaque:
+		a.mark(parent)
+		return nil
+	case nameWhiteout:
+		if id := a.child(parent, hidden); id != none && a.nodes[id].kind != absent {
+			if n := &a.nodes[id]; n.flags&pending == 0 {
+				n.flags |= pending
+				a.whites = append(a.whites, id)
+			}
+		}
+		return nil
+	}
+	inode := a.entry
+	if at.kind == typeLink {
+		if inode, err = a.target(x.link(e)); err != nil {
+			return err
+		}
+	}
+	id, err := a.addChild(parent, base)
+	if err != nil {
+		return err
+	}
+	if at.kind == typeLink {
+		if n := &a.nodes[id]; n.kind == other && n.inode == inode {
+			return nil // a link to itself
+		}
+		a.relink(inode, x, e)
+	}
+	if at.kind == typeDir {
+		if n := &a.nodes[id]; n.kind != directory {
+			a.remove(id, false)
+		} else if a.lost != nil {
+			a.lost(id, false)
+		}
+		a.set(id, directory, a.entry)
+		if v, ok := x.records(e).get(overlayOpaque); ok && v == "y" {
+			a.mark(id)
+		}
+		return nil
+	}
+	a.remove(id, false)
+	a.set(id, other, inode)
+	return nil
+}
+
+// mark notes an opaque directory. The root can't be one.
+func (a *applier) mark(id uint32) {
+	if id != 0 {
+		a.opaques = append(a.opaques, id)
+	}
+}
+
+func (a *applier) set(id uint32, kind nodeKind, inode uint32) {
+	n := &a.nodes[id]
+	n.kind, n.entry, n.inode, n.layer = kind, a.entry, inode, uint16(a.layer)
+	n.flags &^= pending | implied
+}
+
+// directory finds a directory by its path, following links that this layer
+// made, and makes it part of this layer.
+func (a *applier) directory(path string) (uint32, error) {
+	from, hops := uint32(0), 0
+	for path != "" {
+		var part string
+		part, path, _ = strings.Cut(path, "/")
+		switch part {
+		case "", ".":
+			continue
+		case "..": // only a link's target has it
+			if from != 0 {
+				from = a.nodes[from].parent
+			}
+			continue
+		}
+		id, err := a.addChild(from, part)
+		if err != nil {
+			return none, err
+		}
+		n := &a.nodes[id]
+		switch {
+		case !a.here(id):
+			if n.kind != directory {
+				a.remove(id, false)
+			} else if a.lost != nil {
+				a.lost(id, false)
+			}
+			n.kind, n.entry, n.inode, n.layer = directory, a.entry, none, uint16(a.layer)
+			n.flags |= implied
+		case n.kind == other:
+			target, ok := a.symlink(n.inode)
+			if !ok {
+				return none, ErrNotDirectory
+			}
+			if hops++; hops > 255 || len(target)+len(path) > maxName {
+				return none, ErrLoop
+			}
+			if strings.HasPrefix(target, "/") {
+				from = 0
+			}
+			path = target + "/" + path
+			continue
+		}
+		from = id
+	}
+	return from, nil
+}
+
+// symlink gives a symbolic link's target.
+func (a *applier) symlink(inode uint32) (string, bool) {
+	x, e := a.at(inode)
+	if x.attr(e).kind != typeSymlink {
+		return "", false
+	}
+	return x.link(e), true
+}
+
+// target finds the inode that a hard link of this layer means: the layer's own
+// file of that name or else, where engines give up, that of a lower layer.
+func (a *applier) target(name string) (uint32, error) {
+	name = cleanName(name)
+	for _, own := range []bool{true, false} {
+		if id := a.find(name, own); id != none && a.nodes[id].kind == other {
+			return a.nodes[id].inode, nil
+		}
+	}
+	return none, ErrLink
+}
+
+// find looks a path up, following links in its parents. If own is set it sees
+// only what this layer has.
+func (a *applier) find(path string, own bool) uint32 {
+	from, hops := uint32(0), 0
+	for path != "" {
+		var part string
+		part, path, _ = strings.Cut(path, "/")
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			if from != 0 {
+				from = a.nodes[from].parent
+			}
+			continue
+		}
+		id := a.child(from, part)
+		if id == none || a.nodes[id].kind == absent || own && !a.here(id) {
+			return none
+		}
+		if path != "" && a.nodes[id].kind == other {
+			target, ok := a.symlink(a.nodes[id].inode)
+			if hops++; !ok || hops > 255 || len(target)+len(path) > maxName {
+				return none
+			}
+			if strings.HasPrefix(target, "/") {
+				from = 0
+			}
+			path = target + "/" + path
+			continue
+		}
+		from = id
+	}
+	return from
+}
+
+// relink notes what a link's header does to the inode.
+func (a *applier) relink(inode uint32, x *Index, e *entry) {
+	ix, ie := a.at(inode)
+	key := a.key(inode, a.entry)
+	now, was := a.changed[key]
+	if !was {
+		now = change{entry: inode, records: ix.records(ie)}
+	}
+	nx, ne := a.at(now.entry)
+	from, to := nx.attr(ne), x.attr(e)
+	next := x.records(e)
+	symlink := ix.attr(ie).kind == typeSymlink
+	if from.mode == to.mode && from.uid == to.uid && from.gid == to.gid &&
+		(symlink || ne.mtime == e.mtime && ne.nsec == e.nsec) && now.records.sameXattrs(next) {
+		return
+	}
+	if a.changed == nil {
+		a.changed = map[inodeKey]change{}
+	}
+	a.changed[key] = change{entry: a.entry, records: afterLink(now.records, next)}
+}
+
+// key tells an inode of the base from the copy that a name made by entry by has.
+func (a *applier) key(inode, by uint32) inodeKey {
+	edge := a.starts[a.base]
+	return inodeKey{inode, inode < edge && by >= edge}
+}
+
+// remove takes a path and everything below it away.
+func (a *applier) remove(id uint32, deleted bool) {
+	n := &a.nodes[id]
+	if n.kind == absent {
+		return
+	}
+	if n.kind == directory {
+		a.below(id, func(id uint32) bool { return a.drop(id, deleted) })
+	}
+	a.drop(id, deleted)
+}
+
+func (a *applier) drop(id uint32, deleted bool) bool {
+	n := &a.nodes[id]
+	if n.kind == absent {
+		return false // what is below went with it
+	}
+	if a.lost != nil {
+		a.lost(id, deleted)
+	}
+	dir := n.kind == directory
+	n.kind = absent
+	n.flags = n.flags&^(pending|implied) | cut
+	return dir
+}
+
+// sweep takes away what lower layers have below a directory.
+func (a *applier) sweep(id uint32) {
+	a.nodes[id].flags |= cut
+	a.below(id, func(id uint32) bool {
+		n := &a.nodes[id]
+		if n.kind == absent {
+			return false
+		}
+		if a.here(id) {
+			n.flags |= cut
+			return n.kind == directory
+		}
+		a.remove(id, true)
+		return false
+	})
+}

@@ -1,0 +1,84 @@
+package layer
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+)
+
+const (
+	xattrPrefix   = "SCHILY.xattr."
+	capability    = xattrPrefix + "security.capability"
+	overlayOpaque = xattrPrefix + "trusted.overlay.opaque"
+	sparsePrefix  = "GNU.sparse."
+)
+
+// headerKey is true for the PAX keys whose values are fields of entry or attr.
+func headerKey(key string) bool {
+	switch key {
+	case "path", "linkpath", "size", "uid", "gid", "uname", "gname", "mtime":
+		return true
+	}
+	return strings.HasPrefix(key, sparsePrefix)
+}
+
+// appendRecords appends a map's records, without those that the header holds.
+func appendRecords(b []byte, m map[string]string, scratch *[]string) []byte {
+	keys := (*scratch)[:0]
+	for k := range m {
+		if !headerKey(k) {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		b = appendField(b, k)
+		b = appendField(b, m[k])
+	}
+	*scratch = keys
+	return b
+}
+
+// afterLink gives the records of an inode once a link with records of its own
+// has been made to it: the owner is set again, at which the kernel drops the
+// capability, and then the link's xattrs are set.
+func afterLink(inode, link records) records {
+	merged := map[string]string{}
+	for r := inode; r != ""; {
+		var k, v string
+		if k, v, r = r.next(); k != capability {
+			merged[k] = v
+		}
+	}
+	for r := link; r != ""; {
+		var k, v string
+		if k, v, r = r.next(); strings.HasPrefix(k, xattrPrefix) {
+			merged[k] = v
+		}
+	}
+	var scratch []string
+	return records(appendRecords(nil, merged, &scratch))
+}
+
+// sameXattrs compares the extended attributes and nothing else.
+func (r records) sameXattrs(o records) bool {
+	if r == o {
+		return true
+	}
+	a, b := r.xattrs(), o.xattrs()
+	return a == b
+}
+
+// xattrs gives the records that are extended attributes.
+func (r records) xattrs() records {
+	var b []byte
+	for r != "" {
+		var k, v string
+		if k, v, r = r.next(); strings.HasPrefix(k, xattrPrefix) {
+			b = binary.AppendUvarint(b, uint64(len(k)))
+			b = append(b, k...)
+			b = appendField(b, v)
+		}
+	}
+	return records(b)
+}

@@ -1,0 +1,114 @@
+package layer
+
+import (
+	"archive/tar"
+	"io"
+)
+
+// rangeBodies reads bodies where they lie. Small ones that lie close together
+// come with one read.
+type rangeBodies struct {
+	r      io.ReaderAt
+	end    int64
+	at     int64
+	window []byte
+	start0 int64
+}
+
+const windowSize = 1 << 16
+
+func (b *rangeBodies) start(_ int, e *entry) error {
+	b.at = e.body
+	return nil
+}
+
+func (b *rangeBodies) read(p []byte) error {
+	if len(p) < windowSize/4 {
+		if b.at < b.start0 || b.at+int64(len(p)) > b.start0+int64(len(b.window)) {
+			n := min(windowSize, b.end-b.at)
+			if cap(b.window) == 0 {
+				b.window = make([]byte, windowSize)
+			}
+			b.window = b.window[:0]
+			if n < int64(len(p)) {
+				return io.ErrUnexpectedEOF
+			}
+			if err := readAt(b.r, b.window[:n], b.at); err != nil {
+				return err
+			}
+			b.window, b.start0 = b.window[:n], b.at
+		}
+		copy(p, b.window[b.at-b.start0:])
+	} else if err := readAt(b.r, p, b.at); err != nil {
+		return err
+	}
+	b.at += int64(len(p))
+	return nil
+}
+
+func readAt(r io.ReaderAt, p []byte, at int64) error {
+	n, err := r.ReadAt(p, at)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// streamBodies goes through an uncompressed tar and stops at the bodies.
+type streamBodies struct {
+	r  io.Reader
+	at int64
+}
+
+func (b *streamBodies) start(_ int, e *entry) error {
+	skip := e.body - b.at
+	if skip < 0 {
+		return io.ErrUnexpectedEOF
+	}
+	if s, ok := b.r.(io.Seeker); ok && skip > windowSize {
+		if _, err := s.Seek(skip, io.SeekCurrent); err != nil {
+			return err
+		}
+	} else if _, err := io.CopyN(io.Discard, b.r, skip); err != nil {
+		return err
+	}
+	b.at = e.body
+	return nil
+}
+
+func (b *streamBodies) read(p []byte) error {
+	n, err := io.ReadFull(b.r, p)
+	b.at += int64(n)
+	return err
+}
+
+// tarBodies reads a layer that has sparse files, whose holes only the tar reader
+// can fill in.
+type tarBodies struct {
+	r  *tar.Reader
+	at int // number of the current entry
+}
+
+func (b *tarBodies) start(number int, _ *entry) error {
+	for b.at < number {
+		t, err := b.r.Next()
+		if err != nil {
+			return err
+		}
+		if t.Typeflag != tar.TypeXGlobalHeader {
+			b.at++
+		}
+	}
+	if b.at > number {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (b *tarBodies) read(p []byte) error {
+	_, err := io.ReadFull(b.r, p)
+	return err
+}
