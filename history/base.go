@@ -317,7 +317,7 @@ func (b Base) Config(img *Image, ins []Instruction) *Image {
 	}
 	out = apply(out, steps)
 	c, w := &out.Config, img.Config
-	c.Env = baseEnv(c.Env, w.Env, append(steps, above...))
+	c.Env = baseEnv(c.Env, w.Env, above)
 	dropMissing(c.Labels, w.Labels)
 	dropMissing(c.ExposedPorts, w.ExposedPorts)
 	dropMissing(c.Volumes, w.Volumes)
@@ -348,17 +348,39 @@ func (b Base) Config(img *Image, ins []Instruction) *Image {
 	return out
 }
 
-// baseEnv keeps the variables that the config still has, and puts PATH first
-// if the config does and no line sets it: the builder of the base added it.
-func baseEnv(env, want []string, steps []Step) []string {
-	var out []string
-	if len(want) > 0 && envKey(want[0]) == "PATH" && !slices.ContainsFunc(steps, func(s Step) bool { return s.Name == "ENV" && hasKey("PATH")(s) }) {
-		out = append(out, want[0])
-	}
-	for _, e := range env {
-		if indexKey(want, envKey(e)) >= 0 {
-			out = append(out, e)
+// DefaultPath is the PATH that both builders give to a Linux image without
+// one (moby and BuildKit, DefaultPathEnvUnix).
+const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// baseEnv is the part of the config's variables that the base must have had:
+// since an ENV adds at the end, all up to the last one that the base's lines
+// set. env is what these lines give, above are the image's own.
+func baseEnv(env, want []string, above []Step) []string {
+	n := 0
+	for i, e := range want {
+		if indexKey(env, envKey(e)) >= 0 {
+			n = i + 1
 		}
+	}
+	setAbove := func(key string) bool {
+		return slices.ContainsFunc(above, func(s Step) bool { return s.Name == "ENV" && hasKey(key)(s) })
+	}
+	if n == 0 && len(want) > 0 && envKey(want[0]) == "PATH" {
+		n = 1 // first of all: the base's builder put it there
+	}
+	out := make([]string, 0, n)
+	for _, e := range want[:n] {
+		key := envKey(e)
+		switch i := indexKey(env, key); {
+		case i >= 0:
+			e = env[i]
+		case !setAbove(key):
+		case key == "PATH":
+			e = "PATH=" + DefaultPath
+		default:
+			e = key + "=" // set again above: the value here doesn't matter
+		}
+		out = append(out, e)
 	}
 	return out
 }

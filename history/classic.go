@@ -20,11 +20,10 @@ var nop = regexp.MustCompile(`(?s)^(.*?)#\(nop\) *(.*)$`)
 func readClassic(p *reader, e ocispec.History) (Instruction, bool) {
 	line := e.CreatedBy
 	if m := nop.FindStringSubmatch(line); m != nil && p.isShell(m[1]) {
-		text := strings.TrimRight(m[2], " ")
-		if name, rest, ok := cutKeyword(text); ok {
+		if name, rest, ok := cutKeyword(m[2]); ok {
 			return p.instruction(name, rest, goPrinted), true
 		}
-		return Instruction{Text: text}, true
+		return Instruction{Text: strings.TrimSpace(m[2])}, true
 	}
 	args, command := p.cutBuildArgs(line)
 	if bare, ok := p.cutShell(command); ok {

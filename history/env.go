@@ -37,10 +37,10 @@ func (pl *planner) env() {
 		key, val, ok := strings.Cut(e, "=")
 		switch {
 		case !ok || key == "":
-			pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("ENV %q: an entry without a name or without = can't be written", e))
+			pl.refuseEnv(i, "an entry without a name or without = can't be written")
 			continue
 		case indexKey(want, key) != i:
-			pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("ENV %q: a second entry of the same name can't be written", e))
+			pl.refuseEnv(i, "a second entry of the same name can't be written")
 			continue
 		}
 		a := envStep{Pair: Pair{key, val}, entry: -1, at: end, moves: i < keep}
@@ -76,6 +76,14 @@ func (pl *planner) env() {
 	}
 }
 
+func (pl *planner) refuseEnv(i int, why string) {
+	if pl.refusedEnv == nil {
+		pl.refusedEnv = map[int]bool{}
+	}
+	pl.refusedEnv[i] = true
+	pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("ENV %q: %s", pl.want.Env[i], why))
+}
+
 type envStep struct {
 	Pair
 	entry int
@@ -108,10 +116,13 @@ func settle(adds []envStep) {
 			at = adds[i].at
 			continue
 		}
-		if math.IsInf(at, -1) {
+		switch {
+		case math.IsInf(at, -1):
 			adds[i].at = lead
-		} else if adds[i].at != at {
+		case at == math.Trunc(at): // the place of an entry: just behind it
 			adds[i].at = at + 0.25
+		default:
+			adds[i].at = at
 		}
 		if adds[i].why == "" && adds[i].entry >= 0 {
 			adds[i].why = "moved to keep the config's order"

@@ -69,8 +69,8 @@ func Plan(img *Image, ins []Instruction, base Base) (Replay, error) {
 		}
 	}
 	all := append(slices.Clone(pl.r.Before), pl.r.After...)
-	pl.r.Inexpressible = append(pl.r.Inexpressible, pl.rest(apply(pl.r.Base, all))...)
-	pl.disagreements(ins)
+	pl.r.Inexpressible = append(pl.r.Inexpressible, pl.rest(all)...)
+	pl.r.Disagreements = append(pl.r.Disagreements, disagreements(pl.img, pl.recorded)...)
 	if doubt := LayerDoubt(img, ins); doubt != "" {
 		pl.r.Disagreements = append(pl.r.Disagreements, doubt)
 	}
@@ -95,6 +95,9 @@ type planner struct {
 	recorded *Image // the config that the history alone would give
 	r        Replay
 	out      []planned
+	// What is inexpressible, besides its line in r.
+	refused    []Step
+	refusedEnv map[int]bool // by index in the config's Env
 }
 
 // planned is a step and its place: the history index, in between for
@@ -110,10 +113,15 @@ const noLine = "the history has no line for it"
 
 func (pl *planner) add(at float64, s Step) {
 	if why := expressible(s); why != "" {
-		pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("%s: %s", s, why))
+		pl.refuse(s, why)
 		return
 	}
 	pl.out = append(pl.out, planned{at, s})
+}
+
+func (pl *planner) refuse(s Step, why string) {
+	pl.refused = append(pl.refused, s)
+	pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("%s: %s", s, why))
 }
 
 func (pl *planner) clear(format string, args ...any) {
@@ -215,7 +223,7 @@ func (pl *planner) sets(name string, want, have map[string]struct{}) {
 			s.Entry = -1
 		}
 		if why := expressible(Step{Name: name, Args: []string{k}}); why != "" {
-			pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("%s %s: %s", name, k, why))
+			pl.refuse(Step{Name: name, Args: []string{k}}, why)
 			continue
 		}
 		at[s.Entry] = append(at[s.Entry], k)
@@ -253,7 +261,7 @@ func (pl *planner) labels() {
 			continue
 		}
 		if why := expressible(Step{Name: "LABEL", Pairs: []Pair{{k, v}}}); why != "" {
-			pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("LABEL %s=%s: %s", readable(k), readable(v), why))
+			pl.refuse(Step{Name: "LABEL", Pairs: []Pair{{k, v}}}, why)
 			continue
 		}
 		s, ok := pl.last("LABEL", hasKey(k))
@@ -418,17 +426,20 @@ func (pl *planner) order() []planned {
 var rank = map[string]int{"MAINTAINER": 1, "LABEL": 2, "ENV": 3, "SHELL": 4, "EXPOSE": 5, "VOLUME": 6, "WORKDIR": 7, "USER": 8,
 	"STOPSIGNAL": 9, "HEALTHCHECK": 10, "ENTRYPOINT": 11, "CMD": 12, "ONBUILD": 13}
 
-// rest is what the steps leave different from the config and isn't known yet.
-func (pl *planner) rest(got *Image) []string {
-	d := Diff(pl.img, got)
-	if len(pl.r.Inexpressible) > 0 && len(d) <= len(pl.r.Inexpressible) {
-		return nil
+// rest is what the steps leave different from the config, apart from what is
+// known to be inexpressible.
+func (pl *planner) rest(steps []Step) []string {
+	got := apply(pl.r.Base, append(steps, pl.refused...))
+	if len(pl.refusedEnv) > 0 {
+		var env []string
+		for i, e := range pl.want.Env {
+			if !pl.refusedEnv[i] {
+				env = append(env, e)
+			}
+		}
+		if slices.Equal(env, got.Config.Env) {
+			got.Config.Env = pl.want.Env
+		}
 	}
-	return d
-}
-
-func (pl *planner) disagreements([]Instruction) {
-	for _, d := range Diff(pl.img, pl.recorded) {
-		pl.r.Disagreements = append(pl.r.Disagreements, "by the history "+d)
-	}
+	return Diff(pl.img, got)
 }
