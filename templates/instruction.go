@@ -22,7 +22,7 @@ var ErrInexpressible = errors.New("no dockerfile can set it")
 // ErrInexpressible.
 type Inexpressible struct {
 	Step   history.Step
-	Reason string // one phrase: "it isn't valid UTF-8"
+	Reason string // one phrase: "A: it isn't valid UTF-8"
 }
 
 func (e *Inexpressible) Error() string {
@@ -66,7 +66,7 @@ func (a Arguments) Instruction(s history.Step) (string, error) {
 	if err != nil {
 		var reason refusal
 		if errors.As(err, &reason) {
-			return "", &Inexpressible{Step: s, Reason: string(reason)}
+			return "", &Inexpressible{Step: s, Reason: err.Error()}
 		}
 		return "", fmt.Errorf("write %s instruction: %w", s.Name, err)
 	}
