@@ -1,0 +1,340 @@
+// Command docker-flatten turns an image of many layers into its base plus one
+// layer, and regenerates the Dockerfile that makes it. The same binary is the
+// Docker CLI plugin "docker flatten".
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/docker/cli/cli-plugins/metadata"
+	"github.com/docker/docker/client"
+	"github.com/spf13/pflag"
+
+	"docker-flatten/rebuild"
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/layer"
+	"docker-flatten/rebuild/progress"
+	"docker-flatten/templates"
+)
+
+// Exit codes, as the help text lists them.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitDiffers     = 3
+	exitInterrupted = 130
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run carries out one command line and returns its exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	if len(args) == 1 && args[0] == metadata.MetadataSubcommandName {
+		return printPluginMetadata(stdout)
+	}
+	var engine engineFlags
+	args, err := engine.parse(args)
+	if err != nil {
+		return fail(stderr, usageError{err})
+	}
+	c, err := parse(args)
+	switch {
+	case err != nil:
+		return fail(stderr, usageError{err})
+	case c.help:
+		fmt.Fprint(stdout, templates.Usage)
+		return 0
+	case c.version:
+		fmt.Fprintln(stdout, version())
+		return 0
+	case c.completion != "":
+		script, err := templates.Completion(c.completion)
+		if err != nil {
+			return fail(stderr, usageError{err})
+		}
+		fmt.Fprint(stdout, script)
+		return 0
+	}
+	c.job.Client = func() (*client.Client, error) { return image.NewClient(engine.context, engine.host) }
+	c.job.Stdout = stdout
+	if err := flatten(ctx, c, stdout, stderr); err != nil {
+		if ctx.Err() != nil {
+			fmt.Fprintln(stderr, "docker-flatten: interrupted")
+			return exitInterrupted
+		}
+		return fail(stderr, err)
+	}
+	return 0
+}
+
+// flatten runs the job with its display, and prints what came of it: the
+// product on stdout, everything for people on stderr.
+func flatten(ctx context.Context, c *command, stdout, stderr io.Writer) error {
+	display, err := progress.New(c.progress, stderr)
+	if err != nil {
+		return usageError{err}
+	}
+	defer display.Close()
+	c.job.Display = display
+	report, err := rebuild.Flatten(ctx, c.job)
+	display.Close()
+	if err != nil {
+		return err
+	}
+	for _, name := range c.reports {
+		if err := writePage(name, report); err != nil {
+			return err
+		}
+	}
+	if !c.quiet {
+		if !report.DryRun { // a dry run has it on stdout
+			printDockerfiles(stderr, report)
+		}
+		show := templates.WriteSummary
+		if report.DryRun {
+			show = templates.WritePlan
+		}
+		if err := show(stderr, report, progress.Width(stderr)); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.json:
+		return templates.WriteJSON(stdout, report)
+	case c.job.StdoutTaken():
+		return nil // the archive or the context is the product
+	case report.DryRun:
+		return printDockerfiles(stdout, report)
+	}
+	_, err = fmt.Fprintln(stdout, report.ID)
+	return err
+}
+
+func printDockerfiles(w io.Writer, report *templates.Report) error {
+	for _, im := range report.Images {
+		if _, err := io.WriteString(w, im.Dockerfile); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// command is a parsed command line.
+type command struct {
+	job        rebuild.Options
+	json       bool
+	quiet      bool
+	progress   string
+	reports    []string
+	help       bool
+	version    bool
+	completion string
+}
+
+// parse reads the options and the one IMAGE. Its errors are the user's to mend.
+func parse(args []string) (*command, error) {
+	c := &command{}
+	var output, compression string
+	f := pflag.NewFlagSet("docker-flatten", pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
+	f.StringArrayVarP(&c.job.Tags, "tag", "t", nil, "")
+	f.StringVarP(&c.job.Base, "base", "b", "auto", "")
+	f.StringVarP(&output, "output", "o", "", "")
+	f.StringVar(&c.job.Context, "context", "", "")
+	f.StringVar(&c.job.Builder, "builder", "auto", "")
+	f.StringVar(&c.job.Platform, "platform", "", "")
+	f.StringVar(&compression, "compression", "", "")
+	f.StringVar(&c.job.Verify, "verify", "structure", "")
+	f.BoolVar(&c.job.DryRun, "dry-run", false, "")
+	f.BoolVar(&c.job.NoCache, "no-cache", false, "")
+	f.BoolVar(&c.json, "json", false, "")
+	f.StringVar(&c.progress, "progress", "auto", "")
+	f.StringArrayVar(&c.reports, "report", nil, "")
+	f.BoolVarP(&c.quiet, "quiet", "q", false, "")
+	f.StringVar(&c.completion, "completion", "", "")
+	f.BoolVar(&c.version, "version", false, "")
+	f.BoolVarP(&c.help, "help", "h", false, "")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return &command{help: true}, nil
+		}
+		return nil, err
+	}
+	if c.help || c.version || c.completion != "" {
+		return c, nil
+	}
+	switch f.NArg() {
+	case 0:
+		return nil, errors.New("no image given")
+	case 1:
+	default:
+		return nil, fmt.Errorf("one image at a time, not %d: %s", f.NArg(), strings.Join(f.Args(), " "))
+	}
+	if c.quiet {
+		if f.Changed("progress") && c.progress != "none" {
+			return nil, fmt.Errorf("--quiet and --progress %s contradict each other", c.progress)
+		}
+		c.progress = "none"
+	}
+	for _, name := range c.reports {
+		if !strings.HasSuffix(name, ".html") && !strings.HasSuffix(name, ".svg") {
+			return nil, fmt.Errorf("--report %s: the name must end in .html or .svg", name)
+		}
+	}
+	if !slices.Contains([]string{"auto", "tty", "plain", "none"}, c.progress) {
+		return nil, fmt.Errorf("--progress %s: must be auto, tty, plain or none", c.progress)
+	}
+	var err error
+	if c.job.Image, err = image.ParseRef(f.Arg(0)); err != nil {
+		return nil, err
+	}
+	if f.Changed("output") {
+		ref, err := image.ParseRef(output)
+		if err != nil {
+			return nil, fmt.Errorf("--output: %w", err)
+		}
+		c.job.Output = &ref
+	}
+	if f.Changed("compression") {
+		if c.job.Compression, err = image.ParseCompression(compression); err != nil {
+			return nil, fmt.Errorf("--compression: %w", err)
+		}
+	}
+	if c.json && c.job.StdoutTaken() {
+		return nil, errors.New("--json and a product on stdout (-) exclude each other")
+	}
+	return c, c.job.Validate()
+}
+
+// engineFlags are the docker command's own options, which it hands to a plugin
+// in front of the plugin's name: docker --host H flatten ….
+type engineFlags struct{ context, host string }
+
+// parse takes them off args when docker runs this program as a plugin, and
+// returns the plugin's own arguments.
+func (e *engineFlags) parse(args []string) ([]string, error) {
+	if os.Getenv(metadata.ReexecEnvvar) == "" {
+		return args, nil
+	}
+	var config string
+	f := pflag.NewFlagSet("docker", pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.SetInterspersed(false)
+	f.StringVar(&config, "config", "", "")
+	f.StringVarP(&e.context, "context", "c", "", "")
+	f.StringVarP(&e.host, "host", "H", "", "")
+	debugOn := f.BoolP("debug", "D", false, "")
+	level := f.StringP("log-level", "l", "", "")
+	if err := f.Parse(args); err != nil {
+		return nil, fmt.Errorf("docker's own options: %w (certificates come from a docker context)", err)
+	}
+	_, _ = debugOn, level // this program keeps no log that they could steer
+	if config != "" {
+		if err := os.Setenv("DOCKER_CONFIG", config); err != nil {
+			return nil, err
+		}
+	}
+	rest := f.Args()
+	if len(rest) > 0 && rest[0] == "flatten" {
+		rest = rest[1:]
+	}
+	return rest, nil
+}
+
+// printPluginMetadata answers docker's question what this plugin is.
+func printPluginMetadata(w io.Writer) int {
+	err := json.NewEncoder(w).Encode(metadata.Metadata{
+		SchemaVersion:    "0.1.0",
+		Vendor:           "docker-flatten",
+		Version:          moduleVersion(),
+		ShortDescription: "Flatten an image to its base plus one layer",
+	})
+	if err != nil {
+		return exitFailed
+	}
+	return 0
+}
+
+func writePage(name string, report *templates.Report) error {
+	write := templates.WriteHTML
+	if strings.HasSuffix(name, ".svg") {
+		write = templates.WriteSVG
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	if err := errors.Join(write(f, report), f.Close()); err != nil {
+		return fmt.Errorf("write report %s: %w", name, err)
+	}
+	return nil
+}
+
+// usageError is a command line that can't be carried out.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// fail prints err as one line, with a line of hint where there is one, and
+// returns the exit code that fits it.
+func fail(stderr io.Writer, err error) int {
+	fmt.Fprintf(stderr, "docker-flatten: %s\n", oneLine(err.Error()))
+	var hinted *image.Error
+	if errors.As(err, &hinted) && hinted.Hint != "" {
+		fmt.Fprintf(stderr, "hint: %s\n", oneLine(hinted.Hint))
+	}
+	var differs *layer.DifferenceError
+	switch {
+	case errors.As(err, &differs):
+		return exitDiffers
+	case errors.As(err, new(usageError)):
+		fmt.Fprintln(stderr, "hint: docker-flatten --help lists the options")
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func oneLine(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}
+
+// moduleVersion is the version that the go command recorded in this binary.
+func moduleVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "(devel)"
+	}
+	return info.Main.Version
+}
+
+// version says version and commit, as far as the go command recorded them.
+func version() string {
+	commit := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				commit = s.Value
+			case s.Key == "vcs.modified" && s.Value == "true":
+				commit += " (modified)"
+			}
+		}
+	}
+	return "docker-flatten " + moduleVersion() + ", commit " + commit
+}

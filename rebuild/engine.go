@@ -1,0 +1,121 @@
+package rebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	dockerimage "github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/client"
+
+	"docker-flatten/rebuild/build"
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/layer"
+)
+
+// engineBuilt is what the engine builder leaves in the engine until the result
+// is stored.
+type engineBuilt struct {
+	client *client.Client
+	remove []string // images and names that were not there before
+	src    *image.Source
+}
+
+// buildInEngine has the Docker Engine build the generated Dockerfile with its
+// classic builder, which makes deletions of the whiteouts in the layer that it
+// ADDs. What it built is verified as it lies in the engine; its config document
+// is then replaced by the exact one, since a builder writes times, and a
+// history, of its own.
+func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
+	if losses := j.losses(); len(losses) > 0 {
+		return image.NewImage{}, &image.Error{Op: "build with the engine", Object: j.im.Ref.String(),
+			Err: fmt.Errorf("ADD cannot keep %s", losses[0]), Hint: "--builder native keeps everything"}
+	}
+	cli, err := j.Client()
+	if err != nil {
+		return image.NewImage{}, err
+	}
+	j.engineMade = &engineBuilt{client: cli}
+	if j.needsBaseArchive() {
+		if err := j.loadBase(ctx, cli); err != nil {
+			return image.NewImage{}, err
+		}
+	}
+	id, err := build.Engine(ctx, cli, build.EngineOptions{
+		Dockerfile: j.dockerfile,
+		Files: []build.ContextFile{{
+			Name: "layer.tar.gz", Size: j.merged.Size(),
+			Write: func(ctx context.Context, w io.Writer) error { return j.merged.Write(ctx, w, j.sources()) },
+		}},
+		Platform: enginePlatform(j.im),
+	})
+	if err != nil {
+		return image.NewImage{}, err
+	}
+	j.engineMade.remove = append(j.engineMade.remove, id)
+
+	built, err := image.Open(ctx, image.Ref{Transport: image.Daemon, Name: id}, j.imageOptions(nil))
+	if err != nil {
+		return image.NewImage{}, err
+	}
+	j.engineMade.src = built
+	im := built.Images[0]
+	if len(im.DiffIDs) != j.base.Layers+1 || !slices.Equal(im.DiffIDs[:j.base.Layers], j.im.DiffIDs[:j.base.Layers]) {
+		return image.NewImage{}, fmt.Errorf("build with the engine: the result has %d layers, not the base's %d and one", len(im.DiffIDs), j.base.Layers)
+	}
+	err = im.Read(ctx, nil, func(i int, r io.Reader) error {
+		if i < j.base.Layers || j.verify() == "off" {
+			_, err := io.Copy(io.Discard, r)
+			return err
+		}
+		return layer.NewVerifier(j.indexes, j.base.Layers).Check(r)
+	})
+	if err != nil {
+		return image.NewImage{}, err
+	}
+	return image.NewImage{From: im, Keep: len(im.DiffIDs), Config: j.document, Annotations: j.annotations()}, nil
+}
+
+// loadBase loads the base under the name that the Dockerfile gives it, for the
+// time of the build.
+func (j *job) loadBase(ctx context.Context, cli *client.Client) error {
+	ref := image.Ref{Transport: image.Daemon, Name: j.baseRef()}
+	if _, err := cli.ImageInspect(ctx, ref.Name); err == nil {
+		return nil // its name says that it is the same
+	}
+	dest, err := image.OpenDest(ctx, ref, j.imageOptions(nil))
+	if err != nil {
+		return err
+	}
+	j.engineMade.remove = append(j.engineMade.remove, ref.Name)
+	_, err = dest.Store(ctx, j.src, []image.NewImage{j.baseImage()}, []string{ref.Name}, image.Compression{})
+	return err
+}
+
+// cleanUp removes what the engine builder needed on the way. The result's
+// layers stay, since the result has them by then.
+func (j *job) cleanUp() {
+	if j.engineMade == nil {
+		return
+	}
+	if j.engineMade.src != nil {
+		j.engineMade.src.Close()
+	}
+	ctx := context.Background() // an interrupted run cleans up as well
+	for _, name := range slices.Backward(j.engineMade.remove) {
+		_, err := j.engineMade.client.ImageRemove(ctx, name, dockerimage.RemoveOptions{})
+		if err != nil && !errors.Is(err, context.Canceled) && !client.IsErrNotFound(err) {
+			j.note("warning: remove " + name + ": " + err.Error())
+		}
+	}
+}
+
+// enginePlatform is the platform to build for, "" where the image doesn't say.
+func enginePlatform(im *image.Image) string {
+	if im.Platform.OS == "" || im.Platform.Architecture == "" {
+		return ""
+	}
+	return im.Platform.String()
+}

@@ -1,0 +1,113 @@
+package rebuild
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/opencontainers/go-digest"
+
+	"docker-flatten/history"
+	"docker-flatten/rebuild/image"
+)
+
+// gatherEvidence finds the images whose layers may turn out to be the base's:
+// the one that the user names, or else what the engine that holds the image
+// knows.
+func (j *job) gatherEvidence(ctx context.Context) error {
+	if j.im.Ref.Transport == image.Daemon {
+		cli, err := j.Client()
+		if err != nil {
+			return err
+		}
+		if j.locals, err = image.Locals(ctx, cli); err != nil {
+			return err
+		}
+	}
+	if j.Base == "scratch" {
+		return nil
+	}
+	if _, err := strconv.Atoi(j.Base); err == nil {
+		return nil
+	}
+	if j.Base != "auto" {
+		c, err := j.userBase(ctx)
+		j.candidates = []history.Candidate{c}
+		return err
+	}
+	// An archive gives the same result wherever it is flattened, so what an
+	// engine nearby happens to hold doesn't count for it.
+	documents := map[string]*history.Image{}
+	for _, l := range j.locals {
+		documents[l.ID] = l.Image
+		if l.ID != j.im.ID && len(l.Names) > 0 {
+			j.candidates = append(j.candidates, history.Candidate{Name: l.Names[0], Names: l.Names, Kind: "local", Image: l.Image})
+		}
+	}
+	for _, p := range j.im.Parents {
+		if len(p.Names) > 0 && documents[p.ID] != nil {
+			j.candidates = append(j.candidates, history.Candidate{Name: p.Names[0], Names: p.Names, Kind: "parent", Image: documents[p.ID]})
+		}
+	}
+	return nil
+}
+
+// findBase finds where the base ends by all the evidence there is.
+func (j *job) findBase(config *history.Image, instructions []history.Instruction) (history.Base, error) {
+	var annotations map[string]string
+	if j.im.Manifest != nil {
+		annotations = j.im.Manifest.Annotations
+	}
+	return history.FindBase(config, instructions, j.Base, j.candidates, annotations)
+}
+
+// earlyBase is the base as far as it is known before the layers are read. Of an
+// engine's image only the layers' digests are known then; what they tell is
+// stronger than what its history could add, and where they tell nothing the
+// base has no layers yet.
+func (j *job) earlyBase() (history.Base, error) {
+	config := &history.Image{}
+	if j.im.RawConfig != nil {
+		if err := json.Unmarshal(j.im.RawConfig, config); err != nil {
+			return history.Base{}, fmt.Errorf("read config document: %w", err)
+		}
+		return j.findBase(config, history.Parse(config))
+	}
+	config.OS, config.Architecture, config.Variant = j.im.Platform.OS, j.im.Platform.Architecture, j.im.Platform.Variant
+	for _, d := range j.im.DiffIDs {
+		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.Digest(d.String()))
+	}
+	return j.findBase(config, nil)
+}
+
+// userBase reads the image that --base names, in any of the forms of IMAGE.
+func (j *job) userBase(ctx context.Context) (history.Candidate, error) {
+	ref, err := image.ParseRef(j.Base)
+	if err != nil {
+		return history.Candidate{}, fmt.Errorf("--base: %w", err)
+	}
+	if ref.Transport == image.Daemon {
+		cli, err := j.Client()
+		if err != nil {
+			return history.Candidate{}, err
+		}
+		local, err := image.Inspect(ctx, cli, ref.Name)
+		if err != nil {
+			return history.Candidate{}, fmt.Errorf("--base: %w", err)
+		}
+		return history.Candidate{Name: j.Base, Names: local.Names, Kind: "user", Image: local.Image}, nil
+	}
+	options := j.imageOptions(nil)
+	options.Platform = j.im.Platform.String()
+	src, err := image.Open(ctx, ref, options)
+	if err != nil {
+		return history.Candidate{}, fmt.Errorf("--base: %w", err)
+	}
+	defer src.Close()
+	config := &history.Image{}
+	if err := json.Unmarshal(src.Images[0].RawConfig, config); err != nil {
+		return history.Candidate{}, fmt.Errorf("--base: read config document: %w", err)
+	}
+	return history.Candidate{Name: j.Base, Names: src.Images[0].Names, Kind: "user", Image: config}, nil
+}

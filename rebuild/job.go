@@ -1,0 +1,210 @@
+package rebuild
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/distribution/reference"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"docker-flatten/history"
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/layer"
+	"docker-flatten/rebuild/progress"
+	"docker-flatten/templates"
+)
+
+// job is one platform's image on its way from source to result.
+type job struct {
+	*Options
+	src *image.Source
+	im  *image.Image
+
+	candidates   []history.Candidate // images that could be the base
+	locals       []image.Local       // the engine's images, if the image is the engine's
+	config       *history.Image
+	instructions []history.Instruction
+	indexes      []*layer.Index // one a layer, lowest first
+	base         history.Base
+	merged       *layer.Merged
+	replay       history.Replay
+	dockerfile   []byte
+	engineMade   *engineBuilt // what the engine builder made, nil for the native one
+
+	report *templates.ImageReport
+}
+
+// plan finds out what the image is made of and what will be made of it: after
+// it, nothing is left to do but to write.
+func (j *job) plan(ctx context.Context) error {
+	if err := j.read(ctx); err != nil {
+		return err
+	}
+	j.instructions = history.Parse(j.config)
+	var err error
+	if j.base, err = j.findBase(j.config, j.instructions); err != nil {
+		return err
+	}
+
+	bar := j.start(progress.Merging, 0)
+	j.merged, err = layer.Merge(j.indexes[:j.base.Layers], j.indexes[j.base.Layers:])
+	bar.Done(err)
+	if err != nil {
+		return fmt.Errorf("merge: %w", err)
+	}
+
+	if j.replay, err = history.Plan(j.config, j.instructions, j.base); err != nil {
+		return fmt.Errorf("replay history: %w", err)
+	}
+	j.setAsideInexpressible()
+	if j.dockerfile, err = j.renderDockerfile(false); err != nil {
+		return err
+	}
+	if err := j.proveConfig(j.dockerfile); err != nil {
+		return err
+	}
+	return j.describe()
+}
+
+// read takes in the config and every layer's index, in one reading of the
+// image. Layers above the base stay readable for the merge, and the base's too
+// where the result must carry them.
+func (j *job) read(ctx context.Context) error {
+	keepFrom := 0
+	if !j.carriesBase() {
+		early, err := j.earlyBase()
+		if err != nil {
+			return err
+		}
+		keepFrom = early.Layers
+	}
+	j.indexes = make([]*layer.Index, len(j.im.DiffIDs))
+	bar := j.start(progress.Reading, 0)
+	err := j.im.Read(ctx, func(i int) bool { return i >= keepFrom }, func(i int, r io.Reader) error {
+		ix, err := layer.Read(counted{r, bar}, layer.ReadOptions{Content: j.verify() == "content"})
+		if err != nil {
+			return fmt.Errorf("layer %d: %w", i+1, err)
+		}
+		j.indexes[i] = ix
+		return nil
+	})
+	bar.Done(err)
+	if err != nil {
+		return err
+	}
+	j.config = &history.Image{}
+	if err := json.Unmarshal(j.im.RawConfig, j.config); err != nil {
+		return fmt.Errorf("read config document: %w", err)
+	}
+	return nil
+}
+
+// build returns the image to store. With the native builder its layer is
+// written, and verified, while it is stored.
+func (j *job) build(ctx context.Context) (image.NewImage, error) {
+	if j.report.Unchanged {
+		return image.NewImage{
+			From: j.im, Keep: len(j.im.DiffIDs),
+			Config: func([]v1.Hash) ([]byte, error) { return j.im.RawConfig, nil },
+		}, nil
+	}
+	if j.builder() == "engine" {
+		return j.buildInEngine(ctx)
+	}
+	return image.NewImage{
+		From: j.im, Keep: j.base.Layers,
+		Size: j.merged.Size(), Write: j.writeLayer,
+		Config:      j.document,
+		Annotations: j.annotations(),
+	}, nil
+}
+
+// document is the new image's config document: the source's own, with the
+// new layers and the new history.
+func (j *job) document(diffIDs []v1.Hash) ([]byte, error) {
+	entries, err := j.newHistory()
+	if err != nil {
+		return nil, err
+	}
+	return document(j.im.RawConfig, diffIDs, entries)
+}
+
+// sources are the image's layers for a second reading, as far as the merge
+// needs them.
+func (j *job) sources() []layer.Source {
+	sources := make([]layer.Source, len(j.indexes))
+	for i := range sources {
+		if !j.merged.Needs(i) {
+			continue
+		}
+		if s := j.im.Layer(i); s != nil {
+			sources[i] = s
+		}
+	}
+	return sources
+}
+
+// writeLayer writes the merged layer's tar to w while the verifier reads what
+// is written and holds it against the original layers.
+func (j *job) writeLayer(ctx context.Context, w io.Writer) error {
+	sources := j.sources()
+	bar := j.start(progress.Writing, j.merged.Size())
+	w = io.MultiWriter(w, counter{bar})
+	if j.verify() == "off" {
+		err := j.merged.Write(ctx, w, sources)
+		bar.Done(err)
+		return err
+	}
+	pr, pw := io.Pipe()
+	verified := make(chan error, 1)
+	go func() {
+		err := layer.NewVerifier(j.indexes, j.base.Layers).Check(pr)
+		pr.CloseWithError(err)
+		verified <- err
+	}()
+	err := j.merged.Write(ctx, io.MultiWriter(w, pw), sources)
+	pw.CloseWithError(err)
+	if differs := <-verified; err == nil {
+		err = differs
+	}
+	bar.Done(err)
+	return err
+}
+
+// setAsideInexpressible takes out of the Dockerfile what no Dockerfile can
+// write; the config document carries it all the same.
+func (j *job) setAsideInexpressible() {
+	keep := func(steps []history.Step) (out []history.Step) {
+		for _, s := range steps {
+			if _, err := templates.Instruction(s); errors.Is(err, templates.ErrInexpressible) {
+				j.replay.Inexpressible = append(j.replay.Inexpressible, err.Error())
+			} else {
+				out = append(out, s)
+			}
+		}
+		return out
+	}
+	j.replay.Before, j.replay.After = keep(j.replay.Before), keep(j.replay.After)
+}
+
+// annotations name the base in the manifest (OCI image spec, annotations.md).
+// A manifest of Docker's own format has none.
+func (j *job) annotations() map[string]string {
+	if j.base.Name == "" || j.base.Layers == 0 {
+		return nil
+	}
+	named, err := reference.ParseNormalizedNamed(j.base.Name)
+	if err != nil {
+		return nil // an ID
+	}
+	a := map[string]string{ocispec.AnnotationBaseImageName: reference.TagNameOnly(named).String()}
+	if digested, ok := named.(reference.Digested); ok {
+		a[ocispec.AnnotationBaseImageDigest] = digested.Digest().String()
+	}
+	return a
+}
