@@ -47,6 +47,8 @@ type section struct {
 	BaseWhy    string
 	Merged     int // how many layers become one
 	Figures    []figure
+	BeforeText string // "8 layers, 214MB"
+	AfterText  string
 	Picture    picture
 	Rows       []row // newest first
 	Wasted     []waste
@@ -133,12 +135,12 @@ func pageOf(r *Report) page {
 		p.Lead = "Built by the " + oneLine(r.Builder) + " builder; not checked against the source."
 	}
 	for i := range r.Images {
-		p.Sections = append(p.Sections, sectionOf(&r.Images[i], i, r.DryRun))
+		p.Sections = append(p.Sections, sectionOf(&r.Images[i], i))
 	}
 	return p
 }
 
-func sectionOf(im *ImageReport, index int, plan bool) section {
+func sectionOf(im *ImageReport, index int) section {
 	s := section{
 		Anchor:   "image-" + strconv.Itoa(index+1),
 		Platform: oneLine(im.Platform), Base: oneLine(im.Base.Name),
@@ -151,6 +153,8 @@ func sectionOf(im *ImageReport, index int, plan bool) section {
 		s.Unchanged = nothing(im)
 	} else {
 		s.Figures = figures(im)
+		s.BeforeText = count(im.Before.Layers, "layer") + ", " + size(im.Before.Bytes)
+		s.AfterText = count(im.After.Layers, "layer") + ", " + size(im.After.Bytes)
 	}
 	s.Rows = rows(im, s.Anchor)
 	for _, x := range im.Wasted {
@@ -208,13 +212,8 @@ func rows(im *ImageReport, anchor string) []row {
 			Paths:  l.Paths, DiffID: oneLine(l.DiffID), Dialect: oneLine(l.Dialect),
 			Full: strings.TrimSpace(printable(l.Instruction)),
 		}
-		for _, part := range []struct {
-			tone  string
-			bytes int64
-		}{{"kept", l.KeptBytes}, {"overwritten", l.OverwrittenBytes}, {"deleted", l.DeletedBytes}} {
-			if part.bytes > 0 {
-				r.Bars = append(r.Bars, bar{part.tone, strconv.FormatFloat(float64(part.bytes)*100/float64(widest), 'f', 3, 64)})
-			}
+		for _, part := range tones(l) {
+			r.Bars = append(r.Bars, bar{part.name, strconv.FormatFloat(float64(part.bytes)*100/float64(widest), 'f', 3, 64)})
 		}
 		for _, x := range im.Wasted {
 			if x.Layer == i && len(r.Files) < pageRowWastes {

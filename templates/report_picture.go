@@ -2,6 +2,7 @@ package templates
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -17,7 +18,7 @@ type picture struct {
 	After    []segment
 	Ribbons  []ribbon
 	Boundary float64 // where the base ends; 0 when there is none
-	Waste    string  // what doesn't come along, for a reader: "55MB"
+	Waste    string  // what doesn't come along, for a reader: "55MB"; "" for nothing
 }
 
 // segment is the part of a layer that has one tone.
@@ -59,7 +60,7 @@ func draw(im *ImageReport, width, before, after float64) picture {
 			waste += l.OverwrittenBytes + l.DeletedBytes
 		}
 	}
-	p.Waste = size(waste)
+	p.Waste = sizeOrNothing(waste)
 	if total == 0 {
 		return p // nothing has a width
 	}
@@ -67,18 +68,12 @@ func draw(im *ImageReport, width, before, after float64) picture {
 	x := 0.0
 	for i, l := range im.Layers {
 		start := x
-		for _, part := range []struct {
-			tone  string
-			bytes int64
-		}{{"kept", l.KeptBytes}, {"overwritten", l.OverwrittenBytes}, {"deleted", l.DeletedBytes}} {
-			if part.bytes <= 0 {
-				continue
-			}
+		for _, part := range tones(l) {
 			w := float64(part.bytes) * scale
 			p.Before = append(p.Before, segment{
-				X: x, W: w, Tone: part.tone, Layer: i + 1,
+				X: x, W: w, Tone: part.name, Layer: i + 1,
 				First: x == start && i > 0 && float64(parts(l))*scale >= separable,
-				Title: fmt.Sprintf("Layer %d: %s of %s %s\n%s", i+1, size(part.bytes), size(parts(l)), part.tone, tip(l.Instruction)),
+				Title: fmt.Sprintf("Layer %d: %s of %s %s\n%s", i+1, size(part.bytes), size(parts(l)), part.name, tip(l.Instruction)),
 			})
 			x += w
 		}
@@ -119,6 +114,18 @@ func draw(im *ImageReport, width, before, after float64) picture {
 // adds up whatever the report says.
 func parts(l LayerReport) int64 {
 	return max(l.KeptBytes, 0) + max(l.OverwrittenBytes, 0) + max(l.DeletedBytes, 0)
+}
+
+// tone is a part of a layer's bytes that has the same fate.
+type tone struct {
+	name  string
+	bytes int64
+}
+
+// tones returns the parts of a layer that aren't empty.
+func tones(l LayerReport) []tone {
+	all := []tone{{"kept", l.KeptBytes}, {"overwritten", l.OverwrittenBytes}, {"deleted", l.DeletedBytes}}
+	return slices.DeleteFunc(all, func(t tone) bool { return t.bytes <= 0 })
 }
 
 // tip shortens an instruction to what a tooltip can show.
