@@ -1,0 +1,82 @@
+package layer
+
+import "sort"
+
+// facts is everything about an inode that a layer says.
+type facts struct {
+	kind         byte
+	mode         uint32
+	uid, gid     uint32
+	major, minor uint32
+	size         int64
+	hash         uint64
+	digest       [32]byte
+	mtime        int64
+	nsec         uint32
+	link         string
+	uname, gname string
+	records      records
+}
+
+// facts gives what the layers say about an inode, links to it included.
+func (s *stack) facts(id uint32) facts {
+	if f, ok := s.linked[id]; ok {
+		return f
+	}
+	if id >= copyBit {
+		return s.facts(s.copied[id-copyBit])
+	}
+	return s.entryFacts(id)
+}
+
+// entryFacts gives what one entry says.
+func (s *stack) entryFacts(id uint32) facts {
+	l := sort.Search(len(s.layers), func(i int) bool { return s.starts[i+1] > id })
+	if l == len(s.layers) {
+		return facts{kind: typeLink} // of the layer being checked: its entries aren't kept
+	}
+	x := s.layers[l]
+	i := int(id - s.starts[l])
+	e := x.entries.at(i)
+	at := x.attr(e)
+	f := facts{
+		kind: at.kind, mode: at.mode, uid: at.uid, gid: at.gid, major: at.major, minor: at.minor,
+		size: e.size, hash: e.hash, mtime: e.mtime, nsec: e.nsec, link: x.link(e),
+		uname: at.uname, gname: at.gname, records: x.records(e),
+	}
+	if x.digests.n > 0 {
+		f.digest = *x.digests.at(i)
+	}
+	return f
+}
+
+func (s *stack) cellFacts(c cell) facts {
+	if c.kind == cellMade {
+		return facts{kind: typeDir, mode: 0o755}
+	}
+	return s.facts(c.inode)
+}
+
+// afterLink applies a link's header to the inode: moby's createTarFile sets
+// owner, xattrs, mode and times of the new name, which are the inode's. A
+// symbolic link only takes the owner and the xattrs. Setting the owner makes the
+// kernel drop the capability.
+func (s *stack) afterLink(inode, link uint32) {
+	if s.layer >= len(s.layers) {
+		return // the layer being checked: each header must say what the image shows
+	}
+	was, by := s.facts(inode), s.entryFacts(link)
+	now := was
+	now.uid, now.gid = by.uid, by.gid
+	if was.kind != typeSymlink {
+		now.mode, now.mtime, now.nsec = by.mode, by.mtime, by.nsec
+	}
+	now.records = afterLink(was.records, by.records)
+	if now == was {
+		return
+	}
+	if s.linked == nil {
+		s.linked = map[uint32]facts{}
+	}
+	s.linked[inode] = now
+}

@@ -1,0 +1,346 @@
+package layer
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The reference: what an overlay engine shows for a stack of layers, written
+// down as plainly as possible. A directory is a map. Each layer is unpacked into
+// a tree of its own, then overlaid on what is there.
+
+type inode struct {
+	kind    byte
+	mode    int64
+	uid     int
+	gid     int
+	mtime   string
+	link    string
+	device  string
+	body    string
+	names   string // uname:gname
+	records map[string]string
+	made    bool // a directory that no entry lists
+}
+
+type tnode struct {
+	*inode
+	children map[string]*tnode
+	opaque   bool
+	whiteout bool
+}
+
+func newMade() *tnode {
+	return &tnode{inode: &inode{kind: tar.TypeDir, mode: 0o755, made: true, records: map[string]string{}}, children: map[string]*tnode{}}
+}
+
+func (n *tnode) isDir() bool { return !n.whiteout && n.kind == tar.TypeDir }
+
+// reference holds an image's tree while layers are put on it.
+type reference struct {
+	root   *tnode
+	copies map[*inode]*inode
+	ofBase map[*inode]bool
+}
+
+// unpackPlain unpacks one layer into an empty directory. lower is what is below
+// it, for links that reach there.
+func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
+	root := newMade()
+	top := tar.NewReader(bytes.NewReader(b))
+	for {
+		h, err := top.Next()
+		if err == io.EOF {
+			return root, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			continue
+		}
+		body, err := io.ReadAll(top)
+		if err != nil {
+			return nil, err
+		}
+		n := &inode{kind: h.Typeflag, mode: h.Mode & 0o7777, uid: int(uint32(h.Uid)), gid: int(uint32(h.Gid)), mtime: fmt.Sprint(h.ModTime.UnixNano()),
+			body: string(body), names: h.Uname + ":" + h.Gname, records: map[string]string{}}
+		for k, v := range h.PAXRecords {
+			switch k {
+			case "path", "linkpath", "size", "mtime", "uid", "gid", "uname", "gname":
+			default:
+				if !strings.HasPrefix(k, "GNU.sparse.") {
+					n.records[k] = v
+				}
+			}
+		}
+		name := path.Clean("/" + h.Name)
+		if name == "/" {
+			if path.Clean(h.Name) != "." {
+				root.inode = n
+			}
+			continue
+		}
+		parent, err := walkPlain(root, strings.Split(path.Dir(name), "/"), true)
+		if err != nil {
+			return nil, err
+		}
+		base := path.Base(name)
+		if base == ".wh..wh..opq" {
+			parent.opaque = true
+			continue
+		}
+		if strings.HasPrefix(base, ".wh..wh.") {
+			continue
+		}
+		if hidden, ok := strings.CutPrefix(base, ".wh."); ok {
+			if hidden == "" || hidden == "." || hidden == ".." {
+				return nil, errors.New("invalid whiteout")
+			}
+			if at := parent.children[hidden]; at == nil {
+				parent.children[hidden] = &tnode{inode: &inode{}, whiteout: true}
+			} else if at.isDir() {
+				at.opaque = true
+			}
+			continue
+		}
+		old := parent.children[base]
+		switch h.Typeflag {
+		case tar.TypeDir:
+			if old != nil && old.isDir() {
+				old.inode = n
+			} else {
+				parent.children[base] = &tnode{inode: n, children: map[string]*tnode{}}
+			}
+		case tar.TypeLink:
+			target, err := ref.linked(root, h.Linkname, copyInodes)
+			if err != nil {
+				return nil, err
+			}
+			target.uid, target.gid = n.uid, n.gid
+			if target.kind != tar.TypeSymlink {
+				target.mode, target.mtime = n.mode, n.mtime
+			}
+			delete(target.records, "SCHILY.xattr.security.capability")
+			for k, v := range n.records {
+				if strings.HasPrefix(k, "SCHILY.xattr.") {
+					target.records[k] = v
+				}
+			}
+			parent.children[base] = &tnode{inode: target}
+		case tar.TypeSymlink:
+			n.link = h.Linkname
+			parent.children[base] = &tnode{inode: n}
+		case tar.TypeChar, tar.TypeBlock:
+			n.device = fmt.Sprint(h.Devmajor, ":", h.Devminor)
+			parent.children[base] = &tnode{inode: n}
+		default:
+			parent.children[base] = &tnode{inode: n}
+		}
+	}
+}
+
+// walkPlain goes to a directory through symbolic links of the same tree.
+func walkPlain(root *tnode, parts []string, create bool) (*tnode, error) {
+	trail := []*tnode{root}
+	for links := 0; len(parts) > 0; {
+		part := parts[0]
+		parts = parts[1:]
+		at := trail[len(trail)-1]
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			if len(trail) > 1 {
+				trail = trail[:len(trail)-1]
+			}
+			continue
+		}
+		next := at.children[part]
+		switch {
+		case next == nil || next.whiteout:
+			if !create {
+				return nil, errors.New("not found")
+			}
+			dir := newMade()
+			dir.opaque = next != nil
+			at.children[part] = dir
+			next = dir
+		case next.kind == tar.TypeSymlink:
+			if links++; links > 255 {
+				return nil, errors.New("loop")
+			}
+			if strings.HasPrefix(next.link, "/") {
+				trail = trail[:1]
+			}
+			parts = append(strings.Split(next.link, "/"), parts...)
+			continue
+		case !next.isDir():
+			return nil, errors.New("not a directory")
+		}
+		trail = append(trail, next)
+	}
+	return trail[len(trail)-1], nil
+}
+
+func (ref *reference) linked(own *tnode, name string, copyInodes bool) (*inode, error) {
+	name = path.Clean("/" + name)
+	for i, root := range []*tnode{own, ref.root} {
+		dir, err := walkPlain(root, strings.Split(path.Dir(name), "/"), false)
+		if err != nil {
+			continue
+		}
+		at := dir.children[path.Base(name)]
+		if at == nil || at.whiteout || at.isDir() {
+			continue
+		}
+		if i == 0 || !copyInodes {
+			return at.inode, nil
+		}
+		if !ref.ofBase[at.inode] {
+			return at.inode, nil
+		}
+		if c := ref.copies[at.inode]; c != nil {
+			return c, nil
+		}
+		c := *at.inode
+		c.records = maps.Clone(c.records)
+		ref.copies[at.inode] = &c
+		return &c, nil
+	}
+	return nil, errors.New("link target not found")
+}
+
+// overlay lays one tree over another.
+func overlay(lower, upper *tnode) *tnode {
+	out := &tnode{inode: upper.inode, children: map[string]*tnode{}}
+	if lower != nil && lower.isDir() && !upper.opaque {
+		maps.Copy(out.children, lower.children)
+	}
+	for name, up := range upper.children {
+		low := out.children[name]
+		switch {
+		case up.whiteout:
+			delete(out.children, name)
+		case up.isDir():
+			out.children[name] = overlay(low, up)
+		default:
+			out.children[name] = up
+		}
+	}
+	return out
+}
+
+// apply puts a layer on the tree.
+func (ref *reference) apply(b []byte, copyInodes bool) error {
+	up, err := ref.unpackPlain(b, copyInodes)
+	if err != nil {
+		return err
+	}
+	up.opaque = false // overlayfs unites the roots
+	ref.root = overlay(ref.root, up)
+	return nil
+}
+
+// boundary ends the base: links from above can't reach its inodes.
+func (ref *reference) boundary() {
+	ref.ofBase = map[*inode]bool{}
+	ref.copies = map[*inode]*inode{}
+	var walk func(n *tnode)
+	walk = func(n *tnode) {
+		ref.ofBase[n.inode] = true
+		for _, c := range n.children {
+			walk(c)
+		}
+	}
+	walk(ref.root)
+}
+
+// image applies a whole stack, of which the lowest base layers are the base.
+func image(tars [][]byte, base int) (*reference, error) {
+	ref := &reference{root: newMade()}
+	for i, b := range tars {
+		if i == base {
+			ref.boundary()
+		}
+		if err := ref.apply(b, i >= base); err != nil {
+			return nil, fmt.Errorf("layer %d: %w", i, err)
+		}
+	}
+	return ref, nil
+}
+
+// dump describes a tree, one line a path.
+func (ref *reference) dump() []string {
+	first := map[*inode]string{}
+	var lines []string
+	var walk func(name string, n *tnode)
+	walk = func(name string, n *tnode) {
+		what := fmt.Sprintf("%q %c %o %d:%d %s link=%q dev=%s body=%q", name, n.kind, n.mode, n.uid, n.gid, n.names, n.link, n.device, n.body)
+		if n.made {
+			what = fmt.Sprintf("%q %c %o %d:%d : link=\"\" dev= body=\"\" time=?", name, n.kind, n.mode, n.uid, n.gid)
+		} else {
+			what += " time=" + n.mtime
+		}
+		for _, k := range slices.Sorted(maps.Keys(n.records)) {
+			what += fmt.Sprintf(" %q=%q", k, n.records[k])
+		}
+		if !n.isDir() {
+			if f, ok := first[n.inode]; ok {
+				what += " = " + f
+			} else {
+				first[n.inode] = name
+			}
+		}
+		lines = append(lines, what)
+		for _, k := range slices.Sorted(maps.Keys(n.children)) {
+			walk(name+"/"+k, n.children[k])
+		}
+	}
+	walk("", ref.root)
+	return lines
+}
+
+// sameTree fails if two dumps differ; a directory that one side has made without
+// an entry may have any time on the other.
+func sameTree(t testing.TB, want, have []string) bool {
+	t.Helper()
+	norm := func(lines, other []string) []string {
+		loose := map[string]bool{}
+		for _, l := range append(slices.Clone(lines), other...) {
+			if head, ok := strings.CutSuffix(l, " time=?"); ok {
+				loose[head] = true
+			}
+		}
+		out := slices.Clone(lines)
+		for i, l := range out {
+			if head, _, ok := strings.Cut(l, " time="); ok && loose[head] {
+				out[i] = head + " time=?"
+			}
+		}
+		return out
+	}
+	w, h := norm(want, have), norm(have, want)
+	if slices.Equal(w, h) {
+		return true
+	}
+	for _, l := range w {
+		if !slices.Contains(h, l) {
+			t.Errorf("want %s", l)
+		}
+	}
+	for _, l := range h {
+		if !slices.Contains(w, l) {
+			t.Errorf("have %s", l)
+		}
+	}
+	return false
+}

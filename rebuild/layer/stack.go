@@ -1,0 +1,380 @@
+package layer
+
+import (
+	"hash/maphash"
+	"math"
+	"slices"
+	"strings"
+)
+
+// stack is the Verifier's model of an engine: begin makes an empty directory for
+// a layer, unpack puts the layer's entries into it one by one, as moby's Unpack
+// does, and lay puts the directory over what is there already, as overlayfs
+// shows it.
+type stack struct {
+	layers []*Index
+	base   int
+	starts []uint32 // number of the first entry of each layer, and one more
+
+	places []place // every path that was ever named
+	text   []byte
+	lookup map[uint64]uint32
+	seed   maphash.Seed
+
+	view    []cell // by place: what the layers so far show
+	mine    []cell // by place: the layer being unpacked
+	touched []uint32
+	layer   int
+	root    rootCell
+	again   bool // the entry just unpacked replaced one of its own layer
+
+	linked map[uint32]facts // what links have made of an inode, by its number
+	copies map[uint32]uint32
+	copied []uint32 // the base's inode of each copy; its number is copyBit plus the index
+}
+
+const (
+	nowhere = math.MaxUint32
+	copyBit = 1 << 31
+)
+
+// place is a path: a name in a parent.
+type place struct {
+	parent, child, sibling uint32
+	name                   uint32
+	length                 uint16
+}
+
+type cellKind uint8
+
+const (
+	cellNone     cellKind = iota
+	cellDir               // inode is the entry that lists it
+	cellMade              // a directory that no entry lists
+	cellFile              // anything else; inode is the entry that made the inode
+	cellWhiteout          // only in mine
+)
+
+type cell struct {
+	inode  uint32
+	kind   cellKind
+	opaque bool // only in mine
+	seen   bool // only in mine: in touched
+}
+
+type rootCell struct {
+	id      uint32
+	applies bool
+}
+
+// item is an entry as far as unpacking goes.
+type item struct {
+	id     uint32
+	name   string // cleaned
+	link   string
+	kind   byte
+	slash  bool
+	opaque bool
+}
+
+func newStack(layers []*Index, base int) *stack {
+	s := &stack{layers: layers, base: base, starts: make([]uint32, len(layers)+1), seed: maphash.MakeSeed(), root: rootCell{id: nowhere}}
+	n := 0
+	for i, x := range layers {
+		n += x.Len()
+		s.starts[i+1] = uint32(n)
+	}
+	s.places = make([]place, 1, n+16)
+	s.places[0] = place{parent: nowhere, child: nowhere, sibling: nowhere}
+	s.view = make([]cell, 1, n+16)
+	s.mine = make([]cell, 1, n+16)
+	s.lookup = make(map[uint64]uint32, n)
+	return s
+}
+
+func (s *stack) name(at uint32) string {
+	p := &s.places[at]
+	return view(s.text[p.name : p.name+uint32(p.length)])
+}
+
+func (s *stack) path(at uint32) string {
+	var parts []string
+	for ; at != 0; at = s.places[at].parent {
+		parts = append(parts, s.name(at))
+	}
+	slices.Reverse(parts)
+	return strings.Join(parts, "/")
+}
+
+// in gives the place of a name in a directory; nowhere if there is none and it
+// isn't to be made.
+func (s *stack) in(parent uint32, name string, create bool) uint32 {
+	h := maphash.String(s.seed, name) ^ uint64(parent)*0x9e3779b97f4a7c15
+	for ; ; h++ {
+		at, ok := s.lookup[h]
+		if !ok {
+			break
+		}
+		if s.places[at].parent == parent && s.name(at) == name {
+			return at
+		}
+	}
+	if !create || len(s.text)+len(name) > math.MaxUint32 {
+		return nowhere
+	}
+	at := uint32(len(s.places))
+	s.places = append(s.places, place{
+		parent: parent, child: nowhere, sibling: s.places[parent].child,
+		name: uint32(len(s.text)), length: uint16(len(name)),
+	})
+	s.text = append(s.text, name...)
+	s.places[parent].child = at
+	s.lookup[h] = at
+	s.view = append(s.view, cell{})
+	s.mine = append(s.mine, cell{})
+	return at
+}
+
+// begin starts a layer with an empty directory.
+func (s *stack) begin(layer int) {
+	for _, at := range s.touched {
+		s.mine[at] = cell{}
+	}
+	s.touched = s.touched[:0]
+	s.layer = layer
+	s.mine[0] = cell{kind: cellMade}
+	s.root.applies = false
+}
+
+func (s *stack) put(at uint32, c cell) {
+	if !s.mine[at].seen {
+		s.touched = append(s.touched, at)
+	}
+	c.seen = true
+	s.mine[at] = c
+}
+
+// unpack puts one entry into the layer's directory, and says where; nowhere for
+// a whiteout.
+func (s *stack) unpack(it item) (uint32, error) {
+	s.again = false
+	if it.name == "" {
+		s.root = rootCell{it.id, it.slash}
+		return 0, nil
+	}
+	parentName, base := splitName(it.name)
+	if base == ".wh." || base == ".wh.." || base == ".wh..." {
+		return nowhere, ErrWhiteout
+	}
+	marker := base == ".wh..wh..opq"
+	if strings.HasPrefix(base, ".wh..wh.") && !marker {
+		return nowhere, nil
+	}
+	parent, err := s.walk(parentName, true)
+	if err != nil {
+		return nowhere, err
+	}
+	if marker {
+		s.mine[parent].opaque = true
+		return nowhere, nil
+	}
+	if hidden, ok := strings.CutPrefix(base, ".wh."); ok {
+		at := s.in(parent, hidden, true)
+		switch s.mine[at].kind {
+		case cellNone:
+			s.put(at, cell{kind: cellWhiteout})
+		case cellDir, cellMade: // engines refuse it; it hides what lower layers have there
+			s.mine[at].opaque = true
+		}
+		return nowhere, nil
+	}
+	inode := it.id
+	if it.kind == typeLink {
+		if inode, err = s.linkTarget(it.link); err != nil {
+			return nowhere, err
+		}
+		s.afterLink(inode, it.id)
+	}
+	at := s.in(parent, base, true)
+	old := s.mine[at]
+	s.again = old.kind == cellDir || old.kind == cellFile
+	if it.kind == typeDir {
+		opaque := it.opaque || (old.kind == cellDir || old.kind == cellMade) && old.opaque
+		if old.kind == cellFile {
+			s.clear(s.mine, at)
+		}
+		s.put(at, cell{kind: cellDir, inode: it.id, opaque: opaque})
+		return at, nil
+	}
+	if old.kind == cellDir || old.kind == cellMade {
+		s.clear(s.mine, at)
+	}
+	s.put(at, cell{kind: cellFile, inode: inode})
+	return at, nil
+}
+
+// walk goes down to a directory of the layer, through the layer's own symbolic
+// links, and makes what is missing if create is set.
+func (s *stack) walk(path string, create bool) (uint32, error) {
+	at := uint32(0)
+	todo := strings.Split(path, "/")
+	for links := 0; len(todo) > 0; {
+		part := todo[0]
+		todo = todo[1:]
+		if part == "" || part == "." {
+			continue
+		}
+		if part == ".." {
+			if at != 0 {
+				at = s.places[at].parent
+			}
+			continue
+		}
+		next := s.in(at, part, create)
+		if next == nowhere {
+			return nowhere, ErrLink
+		}
+		switch c := s.mine[next]; c.kind {
+		case cellFile:
+			f := s.facts(c.inode)
+			if f.kind != typeSymlink {
+				return nowhere, ErrNotDirectory
+			}
+			if links++; links > 255 || len(f.link) > maxName {
+				return nowhere, ErrLoop
+			}
+			if strings.HasPrefix(f.link, "/") {
+				at = 0
+			}
+			todo = append(strings.Split(f.link, "/"), todo...)
+			continue
+		case cellNone, cellWhiteout:
+			if !create {
+				return nowhere, ErrLink
+			}
+			s.put(next, cell{kind: cellMade, inode: nowhere, opaque: c.kind == cellWhiteout})
+		}
+		at = next
+	}
+	return at, nil
+}
+
+// linkTarget gives the inode that a hard link names: of this layer or else, for
+// which engines have an error, of the ones below, where an inode of the base
+// becomes a copy.
+func (s *stack) linkTarget(name string) (uint32, error) {
+	dirName, base := splitName(cleanName(name))
+	if parent, err := s.walk(dirName, false); err == nil {
+		if at := s.in(parent, base, false); at != nowhere && s.mine[at].kind == cellFile {
+			return s.mine[at].inode, nil
+		}
+	}
+	if s.layer == len(s.layers) {
+		return nowhere, ErrLink
+	}
+	at := s.below(cleanName(name))
+	if at == nowhere || s.view[at].kind != cellFile {
+		return nowhere, ErrLink
+	}
+	inode := s.view[at].inode
+	if s.layer < s.base || inode >= s.starts[s.base] {
+		return inode, nil
+	}
+	if n, ok := s.copies[inode]; ok {
+		return n, nil
+	}
+	if s.copies == nil {
+		s.copies = map[uint32]uint32{}
+	}
+	n := copyBit + uint32(len(s.copied))
+	s.copied = append(s.copied, inode)
+	s.copies[inode] = n
+	if f, ok := s.linked[inode]; ok {
+		s.linked[n] = f
+	}
+	return n, nil
+}
+
+// below finds a path in what the lower layers show.
+func (s *stack) below(path string) uint32 {
+	at := uint32(0)
+	todo := strings.Split(path, "/")
+	for links := 0; len(todo) > 0; {
+		part := todo[0]
+		todo = todo[1:]
+		if part == "" || part == "." {
+			continue
+		}
+		if part == ".." {
+			if at != 0 {
+				at = s.places[at].parent
+			}
+			continue
+		}
+		next := s.in(at, part, false)
+		if next == nowhere || s.view[next].kind == cellNone {
+			return nowhere
+		}
+		if s.view[next].kind == cellFile && len(todo) > 0 {
+			f := s.facts(s.view[next].inode)
+			if links++; f.kind != typeSymlink || links > 255 {
+				return nowhere
+			}
+			if strings.HasPrefix(f.link, "/") {
+				at = 0
+			}
+			todo = append(strings.Split(f.link, "/"), todo...)
+			continue
+		}
+		at = next
+	}
+	return at
+}
+
+// clear empties everything below a place.
+func (s *stack) clear(cells []cell, at uint32) {
+	pending := []uint32{at}
+	for len(pending) > 0 {
+		p := pending[len(pending)-1]
+		pending = pending[:len(pending)-1]
+		for c := s.places[p].child; c != nowhere; c = s.places[c].sibling {
+			if k := cells[c].kind; k != cellNone {
+				cells[c].kind, cells[c].opaque = cellNone, false
+				if k == cellDir || k == cellMade {
+					pending = append(pending, c)
+				}
+			}
+		}
+	}
+}
+
+// idle gives the paths of whiteouts that hide nothing.
+func (s *stack) idle() []uint32 {
+	var out []uint32
+	for _, at := range s.touched {
+		if s.mine[at].kind == cellWhiteout && s.view[at].kind == cellNone {
+			out = append(out, at)
+		}
+	}
+	return out
+}
+
+// lay puts the layer's directory over the view. Places are touched after their
+// parents.
+func (s *stack) lay() {
+	for _, at := range s.touched {
+		switch c := s.mine[at]; c.kind {
+		case cellWhiteout:
+			s.clear(s.view, at)
+			s.view[at] = cell{}
+		case cellFile:
+			s.clear(s.view, at)
+			s.view[at] = cell{kind: cellFile, inode: c.inode}
+		case cellDir, cellMade:
+			if k := s.view[at].kind; c.opaque || k != cellDir && k != cellMade {
+				s.clear(s.view, at)
+			}
+			s.view[at] = cell{kind: c.kind, inode: c.inode}
+		}
+	}
+}

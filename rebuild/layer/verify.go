@@ -1,0 +1,366 @@
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// VerifyOptions are for NewVerifier.
+type VerifyOptions struct {
+	Content bool // compare contents by SHA-256; the layers must have been read with ReadOptions.Content
+	First   int  // how many differences to keep; 0 means 10
+}
+
+// Verifier knows what an image shows, and checks a layer made to replace the
+// image's upper ones. It has a plain model of its own for that (unpack a layer
+// into an empty directory, lay the directory over the others) and shares with
+// Merge only the reading of tars.
+type Verifier struct {
+	opt    VerifyOptions
+	stack  *stack
+	want   []cell // what all the layers show
+	under  []cell // what the base shows
+	upper  bool   // there are layers above the base
+	root   rootCell
+	diffs  []Difference
+	ndiffs int
+}
+
+// NewVerifier works out what the image of the given layers shows, lowest first,
+// of which the lowest base ones will be kept.
+func NewVerifier(layers []*Index, base int, opt VerifyOptions) (*Verifier, error) {
+	if opt.First == 0 {
+		opt.First = 10
+	}
+	v := &Verifier{opt: opt, upper: base < len(layers)}
+	s := newStack(layers, base)
+	v.stack = s
+	for i, x := range layers {
+		if opt.Content && x.digests.n != x.entries.n {
+			return nil, &Error{Op: "verify", Layer: i, Err: errors.New("its contents were not hashed when it was read")}
+		}
+		if i == base {
+			v.under = slices.Clone(s.view)
+		}
+		s.begin(i)
+		for k := range x.entries.n {
+			e := x.entries.at(k)
+			at := x.attr(e)
+			opq, _ := x.records(e).get(overlayOpaque)
+			it := item{id: s.starts[i] + uint32(k), name: x.name(e), kind: at.kind, slash: at.slash, opaque: opq == "y"}
+			if at.kind == typeLink {
+				it.link = x.link(e)
+			}
+			if _, err := s.unpack(it); err != nil {
+				return nil, &Error{Op: "verify", Layer: i, Path: it.name, Err: err}
+			}
+		}
+		s.lay()
+	}
+	if base == len(layers) {
+		v.under = slices.Clone(s.view)
+	}
+	v.want, v.root = s.view, s.root
+	return v, nil
+}
+
+// Check reads the tar of a layer to its end and compares what it gives over the
+// base with the image. What differs comes back as a *DifferenceError. A Verifier
+// serves for one Check.
+func (v *Verifier) Check(r io.Reader) error {
+	err := v.check(r)
+	if err != nil {
+		io.Copy(io.Discard, r) // whoever writes the layer mustn't get stuck
+		return err
+	}
+	if v.ndiffs > 0 {
+		return &DifferenceError{Count: v.ndiffs, First: v.diffs}
+	}
+	return nil
+}
+
+func (v *Verifier) check(r io.Reader) error {
+	s := v.stack
+	layer := len(s.layers)
+	s.view = v.under
+	for len(s.view) < len(s.places) {
+		s.view = append(s.view, cell{})
+	}
+	s.begin(layer)
+	s.root = rootCell{}
+	first := s.starts[layer]
+	next := first
+	scan := scanner{layer: s.base, content: v.opt.Content}
+	err := scan.scan(r, func(h *header) error {
+		opq, _ := h.records.get(overlayOpaque)
+		it := item{id: next, name: h.name, kind: h.kind, slash: h.slash, opaque: opq == "y"}
+		if h.kind == typeLink {
+			it.link = h.link
+		}
+		next++
+		at, err := s.unpack(it)
+		if err != nil { // an engine would refuse the layer
+			v.note(Difference{Path: "/" + h.name, What: err.Error()})
+			return nil
+		}
+		v.entry(at, h)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, at := range s.idle() {
+		v.differ(at, "whiteout of nothing", "", "")
+	}
+	s.lay()
+	v.compare(first)
+	return nil
+}
+
+func (v *Verifier) differ(at uint32, what, want, have string) {
+	v.note(Difference{"/" + v.stack.path(at), what, want, have})
+}
+
+func (v *Verifier) note(d Difference) {
+	v.ndiffs++
+	if len(v.diffs) < v.opt.First {
+		v.diffs = append(v.diffs, d)
+	}
+}
+
+// entry compares a produced entry with what the image has at its path.
+func (v *Verifier) entry(at uint32, h *header) {
+	if at == nowhere {
+		return // a whiteout
+	}
+	s := v.stack
+	have := facts{
+		kind: h.kind, mode: h.mode, uid: h.uid, gid: h.gid, major: h.major, minor: h.minor, size: h.size, hash: h.hash,
+		mtime: h.mtime, nsec: h.nsec, link: h.link, uname: h.uname, gname: h.gname, records: h.records, digest: h.digest,
+	}
+	if at == 0 {
+		switch {
+		case v.root.id == nowhere:
+			v.differ(0, "metadata of the root: not in the source", "", "")
+		case v.root.applies != h.slash:
+			v.differ(0, "metadata of the root", formWord(v.root.applies), formWord(h.slash))
+		default:
+			v.same(0, s.facts(v.root.id), have)
+		}
+		return
+	}
+	if s.again {
+		v.differ(at, "listed twice", "", "")
+	}
+	if int(at) >= len(v.want) {
+		v.differ(at, "not in the source", "", "")
+		return
+	}
+	want := v.want[at]
+	switch {
+	case want.kind == cellNone:
+		v.differ(at, "not in the source", "", "")
+	case want.kind == cellMade:
+		if h.kind != typeDir {
+			v.differ(at, "type", "directory", kindWord(h.kind))
+			return
+		}
+		v.same(at, madeFacts(have), have)
+	default:
+		w := s.facts(want.inode)
+		if h.kind == typeLink {
+			// The file's own entry has been compared; the header of a link acts
+			// on the inode.
+			if w.kind == typeDir {
+				v.differ(at, "type", "directory", "hard link")
+				return
+			}
+			have.kind, have.size, have.hash, have.digest, have.link = w.kind, w.size, w.hash, w.digest, w.link
+			have.major, have.minor = w.major, w.minor
+		}
+		v.same(at, w, have)
+	}
+}
+
+func formWord(applies bool) string {
+	if applies {
+		return "applied"
+	}
+	return "passed over"
+}
+
+// madeFacts is what an engine gives a directory that no entry lists. Its time is
+// that of the unpacking.
+func madeFacts(have facts) facts {
+	return facts{kind: typeDir, mode: 0o755, mtime: have.mtime, nsec: have.nsec, uname: have.uname, gname: have.gname}
+}
+
+// compare goes over all paths once the produced layer lies over the base.
+func (v *Verifier) compare(first uint32) {
+	s := v.stack
+	if v.upper && v.root.id != nowhere && s.root.id == nowhere {
+		v.differ(0, "metadata of the root: missing", "", "")
+	}
+	type pair struct{ want, have, at uint32 }
+	var pairs []pair
+	for at := 1; at < len(s.places); at++ {
+		id := uint32(at)
+		var want cell
+		if at < len(v.want) {
+			want = v.want[at]
+		}
+		have := s.view[at]
+		switch {
+		case want.kind == cellNone && have.kind == cellNone:
+		case have.kind == cellNone:
+			v.differ(id, "missing", "", "")
+		case want.kind == cellNone:
+			if have.inode < first || have.kind == cellMade {
+				v.differ(id, "not deleted", "", "")
+			}
+		default:
+			if want.kind == cellFile && have.kind == cellFile {
+				pairs = append(pairs, pair{want.inode, have.inode, id})
+			}
+			if have.kind != cellMade && have.inode >= first {
+				continue // compared as it was read
+			}
+			if want == have {
+				continue
+			}
+			w, h := s.cellFacts(want), s.cellFacts(have)
+			if want.kind == cellMade || have.kind == cellMade {
+				w.mtime, w.nsec, w.uname, w.gname = h.mtime, h.nsec, h.uname, h.gname
+			}
+			v.same(id, w, h)
+		}
+	}
+	// The link groups are the same if inodes correspond one to one.
+	slices.SortFunc(pairs, func(a, b pair) int { return cmp3(a.want, b.want, a.have, b.have, a.at, b.at) })
+	for i := 1; i < len(pairs); i++ {
+		if pairs[i].want == pairs[i-1].want && pairs[i].have != pairs[i-1].have {
+			v.differ(pairs[i].at, "not linked to /"+s.path(pairs[i-1].at), "", "")
+		}
+	}
+	slices.SortFunc(pairs, func(a, b pair) int { return cmp3(a.have, b.have, a.want, b.want, a.at, b.at) })
+	for i := 1; i < len(pairs); i++ {
+		if pairs[i].have == pairs[i-1].have && pairs[i].want != pairs[i-1].want {
+			v.differ(pairs[i].at, "wrongly linked to /"+s.path(pairs[i-1].at), "", "")
+		}
+	}
+}
+
+func cmp3(v ...uint32) int {
+	for i := 0; i < len(v); i += 2 {
+		if v[i] != v[i+1] {
+			if v[i] < v[i+1] {
+				return -1
+			}
+			return 1
+		}
+	}
+	return 0
+}
+
+// same compares everything that two paths of one name can differ in.
+func (v *Verifier) same(at uint32, want, have facts) {
+	if want.kind != have.kind {
+		v.differ(at, "type", kindWord(want.kind), kindWord(have.kind))
+		return
+	}
+	if want.kind != typeSymlink && want.mode&0o7777 != have.mode&0o7777 {
+		v.differ(at, "mode", fmt.Sprintf("%04o", want.mode&0o7777), fmt.Sprintf("%04o", have.mode&0o7777))
+	}
+	if want.uid != have.uid || want.gid != have.gid {
+		v.differ(at, "owner", fmt.Sprintf("%d:%d", want.uid, want.gid), fmt.Sprintf("%d:%d", have.uid, have.gid))
+	}
+	if want.uname != have.uname || want.gname != have.gname {
+		v.differ(at, "owner name", want.uname+":"+want.gname, have.uname+":"+have.gname)
+	}
+	if want.mtime != have.mtime || want.nsec != have.nsec {
+		v.differ(at, "mtime", secs(want), secs(have))
+	}
+	if want.link != have.link && want.kind == typeSymlink {
+		v.differ(at, "link target", want.link, have.link)
+	}
+	if want.major != have.major || want.minor != have.minor {
+		v.differ(at, "device", fmt.Sprintf("%d:%d", want.major, want.minor), fmt.Sprintf("%d:%d", have.major, have.minor))
+	}
+	if want.kind == typeFile {
+		switch {
+		case want.size != have.size:
+			v.differ(at, "size", strconv.FormatInt(want.size, 10), strconv.FormatInt(have.size, 10))
+		case want.hash != have.hash:
+			v.differ(at, "content", fmt.Sprintf("%016x", want.hash), fmt.Sprintf("%016x", have.hash))
+		case v.opt.Content && want.digest != have.digest:
+			v.differ(at, "content", fmt.Sprintf("%x", want.digest[:8]), fmt.Sprintf("%x", have.digest[:8]))
+		}
+	}
+	if want.records != have.records {
+		v.sameRecords(at, want.records, have.records)
+	}
+}
+
+func (v *Verifier) sameRecords(at uint32, want, have records) {
+	all := map[string]bool{}
+	for _, r := range []records{want, have} {
+		for r != "" {
+			var k string
+			k, _, r = r.next()
+			all[k] = true
+		}
+	}
+	keys := make([]string, 0, len(all))
+	for k := range all {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
+		w, inWant := want.get(k)
+		h, inHave := have.get(k)
+		if inWant == inHave && w == h {
+			continue
+		}
+		what := "PAX record " + k
+		if x, ok := strings.CutPrefix(k, xattrPrefix); ok {
+			what = "xattr " + x
+		}
+		v.differ(at, what, shown(w, inWant), shown(h, inHave))
+	}
+}
+
+func shown(value string, there bool) string {
+	if !there {
+		return "absent"
+	}
+	if len(value) > 40 {
+		return strconv.Quote(value[:40]) + "…"
+	}
+	return strconv.Quote(value)
+}
+
+func secs(f facts) string { return paxTime(f.mtime, f.nsec) }
+
+func kindWord(kind byte) string {
+	switch kind {
+	case typeFile:
+		return "file"
+	case typeLink:
+		return "hard link"
+	case typeSymlink:
+		return "symlink"
+	case typeChar:
+		return "character device"
+	case typeBlock:
+		return "block device"
+	case typeDir:
+		return "directory"
+	case typeFifo:
+		return "fifo"
+	}
+	return "nothing"
+}
