@@ -16,11 +16,17 @@ import (
 
 // Result is what a Dockerfile makes of its base.
 type Result struct {
-	From     string         // what FROM names
-	Image    *history.Image // the base's config document after all instructions; its history and rootfs are the base's
-	Sources  []string       // the files of the context that ADD unpacks into /, in order
-	Removals []string       // the paths that RUN rm deletes, in order
-	History  []Entry        // one for each instruction after FROM that leaves a history entry, in order
+	From  string         // what FROM names
+	Image *history.Image // the base's config document after all instructions; its history and rootfs are the base's
+	// Classic is what the classic builder makes of it, where that differs from
+	// BuildKit: it forgets the base's author, and its HEALTHCHECK takes each
+	// value that is zero from the health check before. It is Image itself where
+	// nothing differs. Both builders also add PATH to a config without one, and
+	// BuildKit, FROM scratch, sets the working directory "/".
+	Classic  *history.Image
+	Sources  []string // the files of the context that ADD unpacks into /, in order
+	Removals []string // the paths that RUN rm deletes, in order
+	History  []Entry  // one for each instruction after FROM that leaves a history entry, in order
 }
 
 // Entry is one instruction.
@@ -90,6 +96,7 @@ func Interpret(dockerfile []byte, base *history.Image) (*Result, error) {
 			return nil, &LineError{node.StartLine, err}
 		}
 	}
+	s.classic()
 	return s.result, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -20,8 +21,10 @@ type state struct {
 	config  *history.Config // result.Image.Config
 	windows bool
 	hasBase bool
-	cmdSet  bool              // this Dockerfile has set CMD, so that ENTRYPOINT leaves it
-	args    map[string]string // ARG
+	cmdSet  bool                 // this Dockerfile has set CMD, so that ENTRYPOINT leaves it
+	args    map[string]string    // ARG
+	author  bool                 // this Dockerfile has set MAINTAINER
+	health  *history.Healthcheck // what the classic builder has made of HEALTHCHECK
 	lex     *shell.Lex
 }
 
@@ -39,6 +42,7 @@ func newState(base *history.Image) (*state, error) {
 		*s.result.Image = clone(*base)
 	}
 	s.config = &s.result.Image.Config
+	s.health = s.config.Healthcheck
 	s.windows = s.result.Image.OS == "windows"
 	return s, nil
 }
@@ -138,10 +142,12 @@ func (s *state) apply(c any) error {
 		config.StopSignal = c.Signal
 	case *instructions.HealthCheckCommand:
 		config.Healthcheck = c.Health
+		s.health = inherit(c.Health, s.health)
 	case *instructions.OnbuildCommand:
 		config.OnBuild = append(config.OnBuild, c.Expression)
 	case *instructions.MaintainerCommand:
 		s.result.Image.Author = c.Maintainer
+		s.author = true
 	case *instructions.ArgCommand:
 		for _, a := range c.Args {
 			if a.Value != nil {
@@ -160,6 +166,49 @@ func (s *state) apply(c any) error {
 		return fmt.Errorf("%T isn't an instruction of a generated dockerfile", c)
 	}
 	return nil
+}
+
+// inherit is what moby's daemon (merge in daemon/commit.go) makes of a health
+// check while the classic builder commits it: the container that it creates for
+// that shares the health check, and has the zero values filled in from the
+// image before.
+func inherit(h, before *history.Healthcheck) *history.Healthcheck {
+	if before == nil {
+		return h
+	}
+	c := *h
+	if c.Interval == 0 {
+		c.Interval = before.Interval
+	}
+	if c.Timeout == 0 {
+		c.Timeout = before.Timeout
+	}
+	if c.StartPeriod == 0 {
+		c.StartPeriod = before.StartPeriod
+	}
+	if c.StartInterval == 0 {
+		c.StartInterval = before.StartInterval
+	}
+	if c.Retries == 0 {
+		c.Retries = before.Retries
+	}
+	return &c
+}
+
+// classic sets the result's Classic.
+func (s *state) classic() {
+	im := s.result.Image
+	author := im.Author
+	if !s.author {
+		author = ""
+	}
+	s.result.Classic = im
+	if author != im.Author || !reflect.DeepEqual(s.health, im.Config.Healthcheck) {
+		c := *im
+		c.Author = author
+		c.Config.Healthcheck = s.health
+		s.result.Classic = &c
+	}
 }
 
 // setEnv overwrites a variable in its place or appends it. Windows images
