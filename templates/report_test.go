@@ -1,0 +1,277 @@
+package templates
+
+import (
+	"bytes"
+	"encoding/xml"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// node is what a page holds, in order: an element's start with its attributes,
+// or text.
+type node struct {
+	element string
+	attrs   map[string]string
+	text    string
+	in      string // the element that the text is in
+}
+
+// nodes takes a page apart. Both kinds are well-formed but for HTML's void
+// elements, so that every tag of the templates has to match.
+func nodes(t *testing.T, page string) []node {
+	t.Helper()
+	d := xml.NewDecoder(strings.NewReader(page))
+	d.Strict = false
+	d.AutoClose = []string{"meta"}
+	var all []node
+	var open []string
+	for {
+		token, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatalf("the page is not well-formed: %v", err)
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			attrs := make(map[string]string)
+			for _, a := range token.Attr {
+				attrs[a.Name.Local] = a.Value
+			}
+			all = append(all, node{element: token.Name.Local, attrs: attrs})
+			open = append(open, token.Name.Local)
+		case xml.EndElement:
+			if len(open) == 0 || open[len(open)-1] != token.Name.Local {
+				t.Fatalf("</%s> closes %v", token.Name.Local, open)
+			}
+			open = open[:len(open)-1]
+		case xml.CharData:
+			n := node{text: string(token)}
+			if len(open) > 0 {
+				n.in = open[len(open)-1]
+			}
+			all = append(all, n)
+		}
+	}
+	if len(open) > 0 {
+		t.Fatalf("not closed: %v", open)
+	}
+	return all
+}
+
+func htmlPage(t *testing.T, r *Report) string {
+	t.Helper()
+	return text(t, func(w *strings.Builder, r *Report) error { return WriteHTML(w, r) }, r)
+}
+
+func svgPage(t *testing.T, r *Report) string {
+	t.Helper()
+	return text(t, func(w *strings.Builder, r *Report) error { return WriteSVG(w, r) }, r)
+}
+
+var known = strings.Fields(`html head meta title style body main header h1 h2 h3 h4 p span strong nav a svg defs pattern rect
+	section code dl div dt dd small ul li i figure g path line details summary pre table thead tbody tr th td ol footer text`)
+
+func TestPagesNeedNothingElseAndNothingOfTheImageBecomesMarkup(t *testing.T) {
+	for name, fixture := range fixtures {
+		for kind, page := range map[string]string{"html": htmlPage(t, fixture()), "svg": svgPage(t, fixture())} {
+			for _, n := range nodes(t, page) {
+				if n.element != "" && !slices.Contains(known, n.element) {
+					t.Errorf("%s %s: element %s", name, kind, n.element)
+				}
+				for attr, value := range n.attrs {
+					switch {
+					case strings.HasPrefix(attr, "on") || attr == "src" || attr == "srcdoc":
+						t.Errorf("%s %s: attribute %s=%q", name, kind, attr, value)
+					case attr == "href" && !strings.HasPrefix(value, "#image-"):
+						t.Errorf("%s %s: a link to %q", name, kind, value)
+					case attr == "style" && !regexp.MustCompile(`^(width:[0-9.]+%|fill:var\(--[a-z-]+\)|margin:0|position:absolute)$`).MatchString(value):
+						t.Errorf("%s %s: style %q", name, kind, value)
+					}
+				}
+				if n.in == "style" && regexp.MustCompile(`(?i)@import|https?:|url\([^#]|expression`).MatchString(n.text) {
+					t.Errorf("%s %s: a style that loads something", name, kind)
+				}
+			}
+			if strings.ContainsAny(page, "\x00\x07\x1b\u202e\u2066\u009b") || strings.Contains(page, "ZgotmplZ") {
+				t.Errorf("%s %s: a character that must not be there", name, kind)
+			}
+		}
+	}
+}
+
+func TestHTMLForbidsWhatItDoesNotUse(t *testing.T) {
+	if !strings.Contains(htmlPage(t, prototype()), `content="default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"`) {
+		t.Error("no content security policy")
+	}
+}
+
+func TestHTMLShowsTheWholeReport(t *testing.T) {
+	var shown strings.Builder
+	for _, n := range nodes(t, htmlPage(t, hostile())) {
+		shown.WriteString(n.text)
+	}
+	r := prototype()
+	for _, n := range nodes(t, htmlPage(t, r)) {
+		shown.WriteString(n.text)
+	}
+	im := r.Images[0]
+	want := []string{
+		"docker-daemon:demo:latest", "demo:flat", r.ID, "linux/amd64", "local image with the same 1 layer",
+		"8 → 2", "214MB → 158MB", "71MB → 61.2MB", "Base: debian:12", "54.5MB stays behind", "/layerfile.txt",
+		"/usr/share/doc/", "240 paths", "replaced", "Config and history disagree", im.Disagreements[0], im.Dockerfile,
+		"in layer 4, deleted by layer 8", "one layer, out of 7",
+		// and of the hostile one, its texts as texts
+		evil[0], "COPY caf· · /", evil[3], evil[4], "RUN printf '·[2J·[31m···' # ·gnp.exe·", "<b>base</b>",
+	}
+	for _, l := range im.Layers {
+		want = append(want, l.Instruction)
+	}
+	for _, h := range slices.Concat(im.History, im.NewHistory) {
+		want = append(want, strings.TrimSpace(h.CreatedBy))
+	}
+	for _, part := range want {
+		if !strings.Contains(shown.String(), part) {
+			t.Errorf("no %.80q", part)
+		}
+	}
+}
+
+func TestBothPagesMarkTheBoundary(t *testing.T) {
+	for kind, page := range map[string]string{"html": htmlPage(t, prototype()), "svg": svgPage(t, prototype())} {
+		if !strings.Contains(page, `class="boundary"`) || !strings.Contains(page, "The base ends here") {
+			t.Errorf("%s: no boundary", kind)
+		}
+	}
+	for kind, page := range map[string]string{"html": htmlPage(t, tiny()), "svg": svgPage(t, tiny())} {
+		if strings.Contains(page, "The base ends here") {
+			t.Errorf("%s: a boundary where there is no base", kind)
+		}
+	}
+}
+
+func TestEveryLayerOfThePictureLeadsToItsRow(t *testing.T) {
+	ids := make(map[string]bool)
+	var links []string
+	for _, n := range nodes(t, htmlPage(t, platforms())) {
+		if id := n.attrs["id"]; id != "" {
+			if ids[id] {
+				t.Errorf("two elements with the id %s", id)
+			}
+			ids[id] = true
+		}
+		if to, ok := n.attrs["href"]; ok {
+			links = append(links, to)
+		}
+	}
+	if len(links) < 16 {
+		t.Errorf("only %d links", len(links))
+	}
+	for _, to := range links {
+		if !ids[strings.TrimPrefix(to, "#")] {
+			t.Errorf("%s leads nowhere", to)
+		}
+	}
+}
+
+func TestPictureAddsUp(t *testing.T) {
+	for name, fixture := range fixtures {
+		for _, im := range fixture().Images {
+			const width = 1000
+			p := draw(&im, width, 44, 108)
+			total := int64(0)
+			for _, l := range im.Layers {
+				total += parts(l)
+			}
+			if total == 0 {
+				if len(p.Before)+len(p.After) > 0 {
+					t.Errorf("%s: a picture of nothing", name)
+				}
+				continue
+			}
+			x := 0.0
+			for _, s := range p.Before {
+				if math.Abs(s.X-x) > 1e-6 || s.W <= 0 {
+					t.Fatalf("%s: a gap before %+v", name, s)
+				}
+				x += s.W
+			}
+			if math.Abs(x-width) > 1e-6 {
+				t.Errorf("%s: the strip is %f wide", name, x)
+			}
+			last := p.After[len(p.After)-1]
+			if !im.Unchanged {
+				kept := 0.0
+				for _, r := range p.Ribbons {
+					kept += r.X1 - r.X0
+				}
+				if last.Layer != 0 || math.Abs(last.W-kept) > 1e-6 || math.Abs(last.X-p.Boundary) > 1e-6 {
+					t.Errorf("%s: the merged layer is %+v, the ribbons are %f wide", name, last, kept)
+				}
+			}
+		}
+	}
+}
+
+func TestPagesAreTheSameEachTime(t *testing.T) {
+	for name, fixture := range fixtures {
+		if htmlPage(t, fixture()) != htmlPage(t, fixture()) || svgPage(t, fixture()) != svgPage(t, fixture()) {
+			t.Errorf("%s differs", name)
+		}
+	}
+}
+
+// TestBrowserShowsThePages lets a real browser draw each page, when one is
+// asked for, and looks for what a broken page wouldn't have.
+func TestBrowserShowsThePages(t *testing.T) {
+	if os.Getenv("DOCKER_FLATTEN_BROWSER") == "" {
+		t.Skip("DOCKER_FLATTEN_BROWSER is not set: no browser draws the pages")
+	}
+	browser, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("no chromium in the PATH")
+	}
+	run := func(args ...string) []byte {
+		t.Helper()
+		args = append([]string{
+			"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+			"--disable-component-update", "--disable-sync", "--user-data-dir=" + t.TempDir(), "--window-size=800,1200",
+		}, args...)
+		out, err := exec.Command(browser, args...).Output()
+		if err != nil {
+			t.Fatalf("chromium: %v", err)
+		}
+		return out
+	}
+	for name, fixture := range fixtures {
+		dir := t.TempDir()
+		page := filepath.Join(dir, "report.html")
+		if err := os.WriteFile(page, []byte(htmlPage(t, fixture())), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		dom := run("--dump-dom", "file://"+page)
+		if !bytes.Contains(dom, []byte("Made by docker-flatten")) || bytes.Contains(dom, []byte("<script")) {
+			t.Errorf("%s: the browser sees another page", name)
+		}
+		picture := filepath.Join(dir, "report.svg")
+		if err := os.WriteFile(picture, []byte(svgPage(t, fixture())), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if dom := run("--dump-dom", "file://"+picture); bytes.Contains(dom, []byte("parsererror")) {
+			t.Errorf("%s: the browser can't read the SVG", name)
+		}
+		shot := filepath.Join(dir, "shot.png")
+		run("--screenshot="+shot, "file://"+page)
+		if info, err := os.Stat(shot); err != nil || info.Size() < 4096 {
+			t.Errorf("%s: nothing drawn: %v", name, err)
+		}
+	}
+}
