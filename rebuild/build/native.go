@@ -50,7 +50,8 @@ func (e *LineError) Error() string {
 func (e *LineError) Unwrap() error { return e.Err }
 
 // Interpret carries out the metadata half of a generated Dockerfile on a copy
-// of the base's config document (nil for FROM scratch) by the rules of the
+// of the base's config document (for FROM scratch nil, or one that says no more
+// than the platform) by the rules of the
 // builders: those of dispatchers.go in moby/builder/dockerfile and convert.go
 // in buildkit/frontend/dockerfile/dockerfile2llb, which agree for what a
 // generated Dockerfile has. It touches no file.
@@ -69,12 +70,11 @@ func Interpret(dockerfile []byte, base *history.Image) (*Result, error) {
 		return nil, parseError(err)
 	}
 	if len(parsed.Warnings) > 0 {
-		w := parsed.Warnings[0]
 		line := 0
-		if w.Location != nil {
-			line = w.Location.Start.Line
+		if at := parsed.Warnings[0].Location; at != nil {
+			line = at.Start.Line
 		}
-		return nil, &LineError{line, errors.New(strings.ToLower(w.Short))}
+		return nil, &LineError{line, errors.New("an empty line in the middle of an instruction")}
 	}
 	if parsed.EscapeToken != parser.DefaultEscapeToken {
 		return nil, &LineError{1, errors.New("the escape character isn't the default")}
@@ -103,7 +103,9 @@ func Interpret(dockerfile []byte, base *history.Image) (*Result, error) {
 func parseError(err error) error {
 	var at *parser.LocationError
 	if errors.As(err, &at) && len(at.Locations) > 0 && len(at.Locations[0]) > 0 {
-		return &LineError{at.Locations[0][0].Start.Line, err}
+		if line := at.Locations[0][0].Start.Line; line > 0 {
+			return &LineError{line, err}
+		}
 	}
 	return fmt.Errorf("interpret dockerfile: %w", err)
 }
@@ -119,7 +121,7 @@ func (s *state) from(c any) error {
 	case strings.Contains(stage.BaseName, "$"):
 		return errors.New("FROM takes no variable here")
 	case stage.BaseName == "scratch" && s.hasBase:
-		return errors.New("FROM scratch has no base, but one was given")
+		return errors.New("FROM scratch has no config, but one was given")
 	}
 	s.result.From = stage.BaseName
 	return nil

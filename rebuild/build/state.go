@@ -31,7 +31,7 @@ type state struct {
 func newState(base *history.Image) (*state, error) {
 	s := &state{
 		result:  &Result{Image: &history.Image{}},
-		hasBase: base != nil,
+		hasBase: base != nil && !reflect.DeepEqual(base.Config, history.Config{}),
 		args:    map[string]string{},
 		lex:     shell.NewLex(parser.DefaultEscapeToken),
 	}
@@ -163,7 +163,7 @@ func (s *state) apply(c any) error {
 	case *instructions.Stage:
 		return errors.New("a second FROM")
 	default:
-		return fmt.Errorf("%T isn't an instruction of a generated dockerfile", c)
+		return errors.New("no generated dockerfile has this instruction")
 	}
 	return nil
 }
