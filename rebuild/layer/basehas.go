@@ -1,0 +1,17 @@
+package layer
+
+import "strings"
+
+// BaseHas tells whether the base shows something other than a directory at
+// path, which is written without a leading slash; symbolic links among its
+// parents are not followed.
+func (m *Merged) BaseHas(path string) bool {
+	id := uint32(0)
+	for _, name := range strings.Split(path, "/") {
+		if id = m.a.child(id, name); id == none {
+			return false
+		}
+	}
+	flags := m.a.nodes[id].flags
+	return flags&inBase != 0 && flags&baseDir == 0
+}
