@@ -1,0 +1,150 @@
+package image
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/mholt/archiver/v4"
+)
+
+// The kinds of Compression.
+const (
+	Gzip         = "gzip"
+	Zstandard    = "zstd"
+	Uncompressed = "none"
+)
+
+// Compression says how a new layer is stored.
+type Compression struct {
+	Kind  string // Gzip, Zstandard, Uncompressed; "" = what suits the destination
+	Level int    // 1 to 9 for gzip, 1 to 22 for zstd; 0 = the format's default
+}
+
+// ParseCompression reads KIND[:LEVEL].
+func ParseCompression(s string) (Compression, error) {
+	kind, level, leveled := strings.Cut(s, ":")
+	c := Compression{Kind: kind}
+	highest := map[string]int{Gzip: 9, Zstandard: 22, Uncompressed: 0}
+	most, ok := highest[kind]
+	switch {
+	case !ok:
+		return Compression{}, fmt.Errorf("%q must be gzip, zstd or none", s)
+	case leveled && most == 0:
+		return Compression{}, fmt.Errorf("%q: nothing is compressed, so there is no level", s)
+	case leveled:
+		n, err := strconv.Atoi(level)
+		if err != nil || n < 1 || n > most {
+			return Compression{}, fmt.Errorf("%q: a level of %s is a number from 1 to %d", s, kind, most)
+		}
+		c.Level = n
+	}
+	return c, nil
+}
+
+// String is the form that ParseCompression reads.
+func (c Compression) String() string {
+	if c.Level == 0 {
+		return c.Kind
+	}
+	return c.Kind + ":" + strconv.Itoa(c.Level)
+}
+
+// or returns c with kind in the place of no kind.
+func (c Compression) or(kind string) Compression {
+	if c.Kind == "" {
+		c.Kind = kind
+	}
+	return c
+}
+
+// writer returns a writer that compresses what it gets into w. The same bytes
+// in give the same bytes out on any machine: gzip is cut into blocks of a fixed
+// size that are compressed in parallel, and its header has neither name nor
+// time.
+func (c Compression) writer(w io.Writer) (io.WriteCloser, error) {
+	switch c.Kind {
+	case Gzip:
+		return archiver.Gz{CompressionLevel: c.Level, Multithreaded: true}.OpenWriter(w)
+	case Zstandard:
+		level := zstd.SpeedDefault
+		if c.Level != 0 {
+			level = zstd.EncoderLevelFromZstd(c.Level)
+		}
+		return archiver.Zstd{EncoderOptions: []zstd.EOption{
+			zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(2),
+		}}.OpenWriter(w)
+	case Uncompressed:
+		return nopWriteCloser{w}, nil
+	}
+	return nil, fmt.Errorf("compress with %q: %w", c.Kind, ErrFormat)
+}
+
+type nopWriteCloser struct{ io.Writer }
+
+func (nopWriteCloser) Close() error { return nil }
+
+// longestMagic is enough of a file to recognise its compression by.
+const longestMagic = 6
+
+// A format is a compression as it is found.
+type format struct {
+	kind string // Gzip, Zstandard, or one that layers can't be stored with: xz, bzip2
+	matcher
+}
+
+// matcher is what each of archiver's compressions is.
+type matcher interface {
+	archiver.Format
+	archiver.Compression
+}
+
+// formatOf recognises a compression by the first bytes of a file; its kind is
+// Uncompressed if there is none.
+func formatOf(head []byte) format {
+	longWindow := []zstd.DOption{zstd.WithDecoderMaxWindow(2 << 30), zstd.WithDecoderLowmem(true)} // zstd --long=31 at most
+	for _, f := range []format{
+		{Gzip, archiver.Gz{Multithreaded: true}},
+		{Zstandard, archiver.Zstd{DecoderOptions: longWindow}},
+		{"xz", archiver.Xz{}},
+		{"bzip2", archiver.Bz2{}},
+	} {
+		if m, err := f.Match(context.Background(), "", bytes.NewReader(head)); err == nil && m.ByStream {
+			return f
+		}
+	}
+	return format{kind: Uncompressed}
+}
+
+// decompress returns what r holds, uncompressed if it was compressed, and how
+// it was. Closing the result doesn't close r.
+func decompress(r io.Reader) (plain io.ReadCloser, kind string, err error) {
+	b := bufio.NewReaderSize(r, 64<<10)
+	head, err := b.Peek(longestMagic)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, "", err
+	}
+	f := formatOf(head)
+	if f.kind == Uncompressed {
+		return io.NopCloser(b), f.kind, nil
+	}
+	plain, err = f.OpenReader(b)
+	if err != nil {
+		return nil, f.kind, fmt.Errorf("decompress: %w", noEOF(err))
+	}
+	return plain, f.kind, nil
+}
+
+// noEOF is err, where io.EOF would be taken for a regular end.
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return ErrTruncated
+	}
+	return err
+}

@@ -1,0 +1,146 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/agext/levenshtein"
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/versions"
+	"github.com/docker/docker/client"
+)
+
+// engineStore is how an engine keeps images: it decides what docker save
+// writes and what docker load takes.
+type engineStore int
+
+const (
+	graphdriverStore engineStore = iota // Docker's own; an image's ID is its config's digest
+	containerdStore                     // containerd's content store; the ID is a manifest's or index's digest
+	podmanStore                         // podman behind its Docker-compatible socket
+)
+
+// engine is a Docker Engine, or something that speaks like one.
+type engine struct {
+	*client.Client
+	store engineStore
+	id    string // tells engines apart; "" = unknown
+}
+
+// newEngine reaches the engine and finds out what it is.
+func newEngine(ctx context.Context, opt Options) (*engine, error) {
+	cli, err := opt.engine()
+	if err != nil {
+		return nil, err
+	}
+	info, err := cli.Info(ctx)
+	if err != nil {
+		return nil, engineError(cli, "reach", "", err)
+	}
+	e := &engine{Client: cli, id: info.ID}
+	for _, s := range info.DriverStatus {
+		// moby names the store so: daemon/containerd, "driver-type"
+		if s[0] == "driver-type" && strings.HasPrefix(s[1], "io.containerd.snapshotter.") {
+			e.store = containerdStore
+		}
+	}
+	version, err := cli.ServerVersion(ctx)
+	if err != nil {
+		return nil, engineError(cli, "reach", "", err)
+	}
+	for _, c := range version.Components {
+		if strings.Contains(strings.ToLower(c.Name), "podman") {
+			e.store = podmanStore
+			e.id = "" // podman has one fixed ID for all
+		}
+	}
+	return e, nil
+}
+
+// speaks tells whether the engine's API has reached a version.
+func (e *engine) speaks(version string) bool {
+	return versions.GreaterThanOrEqualTo(e.ClientVersion(), version)
+}
+
+// engineError explains what an engine, or the way to it, said to an attempt.
+func engineError(cli *client.Client, op, object string, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	host := cli.DaemonHost()
+	switch {
+	case errors.Is(err, os.ErrPermission), client.IsErrConnectionFailed(err) && strings.HasPrefix(err.Error(), "permission denied"):
+		return &Error{
+			Op: "reach the Docker Engine at", Object: host, Err: ErrPermission,
+			Hint: "your user must be allowed to use the socket, usually by belonging to its group docker",
+		}
+	case client.IsErrConnectionFailed(err):
+		return &Error{
+			Op: "reach the Docker Engine at", Object: host, Err: detail(ErrNoEngine, "%s", connectionCause(err)),
+			Hint: "an archive needs no engine: docker-flatten image.tar, as docker save writes it",
+		}
+	}
+	return &Error{Op: op, Object: object, Err: err}
+}
+
+// connectionCause shortens the client's account of a failed connection, which
+// tells the address, too.
+func connectionCause(err error) string {
+	s := err.Error()
+	if strings.HasPrefix(s, "Cannot connect") {
+		return "no Docker Engine answers"
+	}
+	return strings.TrimPrefix(s, "error during connect: ")
+}
+
+// notFound is the error for an image that the engine doesn't have; it offers
+// the names that come near.
+func (e *engine) notFound(ctx context.Context, name string) error {
+	err := &Error{Op: "open", Object: name, Err: ErrNoImage}
+	list, listErr := e.ImageList(ctx, image.ListOptions{})
+	if listErr != nil {
+		return err
+	}
+	if near := nearNames(name, list); len(near) > 0 {
+		err.Hint = "there is " + strings.Join(near, ", ")
+		return err
+	}
+	err.Hint = "docker images lists what the engine has; docker://" + name + " reads from a registry"
+	return err
+}
+
+// nearNames are up to three of the engine's names that name may have been
+// meant for: another tag of the repository, or a name that differs little.
+func nearNames(name string, list []image.Summary) []string {
+	wanted, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return nil
+	}
+	repository := reference.FamiliarName(wanted)
+	var same, near []string
+	for _, im := range list {
+		for _, tag := range im.RepoTags {
+			n, err := reference.ParseNormalizedNamed(tag)
+			if err != nil {
+				continue
+			}
+			have := reference.FamiliarName(n)
+			switch {
+			case have == repository:
+				same = append(same, tag)
+			case levenshtein.Distance(have, repository, nil) <= 1+len(repository)/4:
+				near = append(near, tag)
+			}
+		}
+	}
+	if len(same) > 0 {
+		near = same
+	}
+	return near[:min(3, len(near))]
+}
+
+func isNotFound(err error) bool { return cerrdefs.IsNotFound(err) }

@@ -1,0 +1,54 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What can be wrong with an image, a place to store one or the way there. They
+// are found with errors.Is in what this package returns; the text to show is
+// the returned error's own.
+var (
+	ErrNoImage      = errors.New("no such image")
+	ErrNoEngine     = errors.New("no Docker Engine reachable")
+	ErrPermission   = errors.New("permission denied")
+	ErrNotArchive   = errors.New("not an image archive")
+	ErrNotLayout    = errors.New("not an OCI layout")
+	ErrTruncated    = errors.New("the file ends too early")
+	ErrDigest       = errors.New("digest mismatch")
+	ErrSeveral      = errors.New("several images")
+	ErrUnauthorized = errors.New("access denied")
+	ErrFormat       = errors.New("unsupported format")
+)
+
+// Error says what was attempted, on what, and why that failed, in one line. A
+// Hint, where there is one, is a sentence that may help the user out.
+type Error struct {
+	Op     string // "open", "read", "load"
+	Object string // the image, the file, the blob
+	Err    error
+	Hint   string
+}
+
+func (e *Error) Error() string {
+	if e.Object == "" {
+		return e.Op + ": " + e.Err.Error()
+	}
+	return e.Op + " " + e.Object + ": " + e.Err.Error()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// withDetail is a sentinel with a fuller text.
+type withDetail struct {
+	is   error
+	text string
+}
+
+func (e *withDetail) Error() string        { return e.text }
+func (e *withDetail) Is(target error) bool { return target == e.is }
+
+// detail returns an error that says text and is the sentinel is.
+func detail(is error, format string, args ...any) error {
+	return &withDetail{is: is, text: fmt.Sprintf(format, args...)}
+}
