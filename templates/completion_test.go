@@ -94,7 +94,7 @@ func TestBashCompletion(t *testing.T) {
 		line string
 		want []string
 	}{
-		{"docker-flatten ", join(transports, images, []string{"image.tar", "my image.tar.gz"})},
+		{"docker-flatten ", join(transports, images, []string{"image.tar", `my\ image.tar.gz`})},
 		{"docker-flatten al", []string{"alpine:3.20"}},
 		{"docker-flatten alpine:", []string{"3.20"}}, // bash breaks the word at the colon
 		{"docker-flatten registry.example:5000/", []string{"5000/team/app:1"}},
@@ -103,7 +103,7 @@ func TestBashCompletion(t *testing.T) {
 		{"docker-flatten docker-archive:im", []string{"image.tar"}},
 		{"docker-flatten oci:la", []string{"layout"}},
 		{"docker-flatten ./", []string{"./image.tar", "./layout", "./my image.tar.gz", "./notes.txt"}},
-		{"docker-flatten la", []string{"layout"}},
+		{"docker-flatten la", []string{"layout/"}},
 		{"docker-flatten docker://", nil},
 		{"docker-flatten --bu", []string{"--builder"}},
 		{"docker-flatten --dry-run --js", []string{"--json"}},
@@ -117,7 +117,7 @@ func TestBashCompletion(t *testing.T) {
 		{"docker-flatten -b s", []string{"scratch"}},
 		{"docker-flatten -b alpine:3", []string{"3.20"}},
 		{"docker-flatten --base=alpine:3", []string{"3.20"}},
-		{"docker-flatten -o ", join(transports, images, []string{"-", "image.tar", "my image.tar.gz"})},
+		{"docker-flatten -o ", join(transports, images, []string{"-", "image.tar", `my\ image.tar.gz`})},
 		{"docker-flatten --output=docker-archive:im", []string{"image.tar"}},
 		{"docker-flatten --context l", []string{"layout"}},
 		{"docker-flatten --report n", []string{"notes.txt"}},

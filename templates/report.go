@@ -94,8 +94,8 @@ type DeletedPath struct {
 // WastedPath is a file that a layer holds and the final tree doesn't show.
 type WastedPath struct {
 	Path  string `json:"path"`
-	Layer int    `json:"layer"` // the layer that holds it
-	By    int    `json:"by"`    // the layer that hides it
+	Layer int    `json:"layer"` // the layer that holds it: its index in Layers, 0 the lowest
+	By    int    `json:"by"`    // the layer that hides it, likewise
 	How   string `json:"how"`   // overwritten or deleted
 	Bytes int64  `json:"bytes"`
 }
@@ -105,5 +105,5 @@ type HistoryLine struct {
 	Created   string `json:"created,omitempty"`
 	CreatedBy string `json:"created_by"`
 	Comment   string `json:"comment,omitempty"`
-	Layer     int    `json:"layer"` // the layer that it made; -1 for none
+	Layer     int    `json:"layer"` // the layer that it made, 0 the lowest; -1 for none
 }

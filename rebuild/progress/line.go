@@ -67,7 +67,7 @@ func line(m *meter, r reading, width int, l look) string {
 	} else {
 		what = max(0, what+room)
 	}
-	head := "  " + l.pad(m.stage, stageWidth) + " " + l.pad(m.what, what) + " "
+	head := "  " + l.pad(m.stage, stageWidth) + " " + l.padTail(m.what, what) + " "
 	if bar > 0 {
 		head += drawBar(r, bar, l) + " "
 	}
@@ -145,3 +145,17 @@ func (l look) cut(s string, width int) string {
 }
 
 func (l look) pad(s string, width int) string { return columns.FillRight(l.cut(s, width), width) }
+
+// padTail is pad for a name, whose end tells more than its beginning: that is
+// a transport, a registry or a directory.
+func (l look) padTail(s string, width int) string {
+	more := "…"
+	if !l.unicode {
+		more = "..."
+	}
+	over := columns.StringWidth(s) - width
+	if over <= 0 || width <= len("...") {
+		return l.pad(s, width)
+	}
+	return columns.FillRight(columns.TruncateLeft(s, over+columns.StringWidth(more), more), width)
+}

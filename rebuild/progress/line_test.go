@@ -85,3 +85,10 @@ func TestLineOfAnEndedStage(t *testing.T) {
 		}
 	}
 }
+
+func TestLineKeepsTheEndOfALongName(t *testing.T) {
+	m := newMeter(Pushing, "docker://registry.example.com/team/project/app:2026-01-02", 0, start)
+	if got, want := line(m, at(m, 0, time.Second), 40, look{unicode: true}), "  pushing   …ject/app:2026-01-02      0B"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

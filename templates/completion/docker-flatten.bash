@@ -1,5 +1,5 @@
 # Completion of docker-flatten for bash 3.2 and later. For this shell only:
-#   source <(docker-flatten --completion bash)
+#   eval "$(docker-flatten --completion bash)"
 # and for every new one:
 #   docker-flatten --completion bash > ~/.local/share/bash-completion/completions/docker-flatten
 
@@ -18,18 +18,27 @@ _docker_flatten_offer() {
     done
 }
 
-# _docker_flatten_files adds paths: all, or only those of archives ($3).
+# _docker_flatten_files adds the paths that begin with $2, in front of which $1
+# has been typed.
 _docker_flatten_files() {
-    local line typed=${1-} begin=${2-$cur} only=${3-}
-    compopt -o filenames 2>/dev/null
+    local line
+    compopt -o filenames 2>/dev/null # bash quotes them, and marks directories
     while IFS= read -r line; do
-        case $only:$line in
-        :* | archives:*.tar | archives:*.tgz | archives:*.tar.gz | archives:*.tar.bz2 | archives:*.tar.xz | archives:*.tar.zst)
-            replies+=("$typed$line") ;;
-        *)  # a directory may lead to an archive, once its name has been begun
-            [[ -n $begin && -d $line ]] && replies+=("$typed$line") ;;
+        replies+=("$1$line")
+    done < <(compgen -f -- "$2")
+}
+
+# _docker_flatten_archives adds the archives that begin with the current word,
+# and directories, which may lead to one. They stand among names of images,
+# which bash must not take for files: so they are quoted here.
+_docker_flatten_archives() {
+    local line
+    while IFS= read -r line; do
+        case $line in
+        *.tar | *.tgz | *.tar.gz | *.tar.bz2 | *.tar.xz | *.tar.zst) replies+=("$(printf %q "$line")") ;;
+        *) [[ -n $cur && -d $line ]] && replies+=("$(printf %q "$line")/") ;;
         esac
-    done < <(compgen -f -- "$begin")
+    done < <(compgen -f -- "$cur")
 }
 
 # _docker_flatten_image adds what an IMAGE (or, with $1, a DEST) may be.
@@ -40,15 +49,12 @@ _docker_flatten_image() {
     oci-archive:*) _docker_flatten_files oci-archive: "${cur#oci-archive:}" ;;
     oci:*) _docker_flatten_files oci: "${cur#oci:}" ;;
     docker://*) ;;
-    /* | ./* | ../*) _docker_flatten_files ;;
+    /* | ./* | ../* | '~'*) _docker_flatten_files '' "$cur" ;;
     *)
         _docker_flatten_offer < <(printf '%s\n' docker-daemon: docker-archive: oci: oci-archive: docker://)
-        if (( ${#replies[@]} )); then
-            compopt -o nospace 2>/dev/null
-        fi
         _docker_flatten_offer < <(_docker_flatten_images)
         [[ -n ${1-} ]] && _docker_flatten_offer <<< -
-        _docker_flatten_files '' "$cur" archives
+        _docker_flatten_archives
         ;;
     esac
 }
@@ -93,7 +99,7 @@ _docker_flatten() {
         compopt -o filenames 2>/dev/null
         _docker_flatten_offer < <(compgen -d -- "$cur")
         ;;
-    --report) _docker_flatten_files ;;
+    --report) _docker_flatten_files '' "$cur" ;;
     --builder) _docker_flatten_offer < <(printf '%s\n' auto native engine) ;;
     --verify) _docker_flatten_offer < <(printf '%s\n' structure content off) ;;
     --progress) _docker_flatten_offer < <(printf '%s\n' auto tty plain none) ;;
@@ -127,6 +133,9 @@ _docker_flatten() {
         word=$typed$word
         COMPREPLY+=("${word#"$cut"}")
     done
+    if (( ${#COMPREPLY[@]} == 1 )); then
+        case ${COMPREPLY[0]} in *[:/]) compopt -o nospace 2>/dev/null ;; esac # more is to follow
+    fi
 }
 
 complete -F _docker_flatten docker-flatten
