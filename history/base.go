@@ -3,6 +3,7 @@ package history
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -109,19 +110,38 @@ func autoBase(img *Image, ins []Instruction, candidates []Candidate, annotations
 		}
 		return b
 	}
-	g, guessed := guessBase(img, ins)
-	if name := annotations[annotationBaseName]; name != "" && guessed {
-		return Base{Name: name, Layers: g.Layers, Entries: g.Entries, Kind: "annotation",
-			Evidence: fmt.Sprintf("the manifest's annotation names it; %s, guessed from the history: %s", count(g.Layers, "layer"), g.Evidence)}
+	b, noted := commentBase(ins)
+	if !noted || b.Layers == have {
+		b, noted = Base{}, false
 	}
-	if b, ok := commentBase(ins); ok {
+	g, guessed := guessBase(img, ins)
+	if name := annotatedName(annotations); name != "" && (noted || guessed) {
+		if !noted {
+			b = g
+			b.Evidence = "guessed from the history: " + g.Evidence
+		}
+		b.Name, b.Kind = name, "annotation"
+		b.Evidence = fmt.Sprintf("the manifest's annotation names it; %s as %s", count(b.Layers, "layer"), b.Evidence)
 		return b
 	}
-	if guessed {
+	switch {
+	case noted:
+		return b
+	case guessed:
 		g.Kind, g.Evidence = "guess", "guessed from the history: "+g.Evidence
 		return g
 	}
 	return Base{Name: "scratch", Kind: "none", Evidence: "nothing tells where a base ends"}
+}
+
+// annotatedName is the base that a manifest's annotations name, pinned to the
+// digest that the builder saw.
+func annotatedName(a map[string]string) string {
+	name, digest := a[annotationBaseName], a[annotationBaseDigest]
+	if name == "" || digest == "" || strings.Contains(name, "@") {
+		return name
+	}
+	return name + "@" + digest
 }
 
 // isPrefix tells whether base's layers are img's lowest; the error says where
@@ -257,21 +277,22 @@ func entriesFor(ins []Instruction, n int) int {
 }
 
 // commentBase is the base that buildah and podman note with the first entry
-// above it.
+// above it. Each build notes its own, so the last is the image's; with
+// --layers the entries after the first note the step before, by its ID.
 func commentBase(ins []Instruction) (Base, bool) {
-	for i, in := range ins {
-		if in.From == "" {
+	for i := len(ins) - 1; i >= 0; i-- {
+		name := ins[i].From
+		layers := layersBelow(ins, i)
+		if name == "" || shortID.MatchString(name) || (layers == 0) != (name == "scratch") {
 			continue
 		}
-		layers := layersBelow(ins, i)
-		if layers == 0 && in.From != "scratch" {
-			return Base{}, false
-		}
-		return Base{Name: in.From, Layers: layers, Entries: i, Kind: "comment",
-			Evidence: fmt.Sprintf("the history says FROM %s above %s", in.From, count(layers, "layer"))}, true
+		return Base{Name: name, Layers: layers, Entries: i, Kind: "comment",
+			Evidence: fmt.Sprintf("the history says FROM %s above %s", name, count(layers, "layer"))}, true
 	}
 	return Base{}, false
 }
+
+var shortID = regexp.MustCompile(`^(sha256:)?[0-9a-f]{12,64}$`)
 
 // layersBelow is the number of layers that the entries before i own.
 func layersBelow(ins []Instruction, i int) int {

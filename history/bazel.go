@@ -8,6 +8,8 @@ import (
 
 // Bazel: rules_docker container/go/pkg/compat (author `Bazel`, created_by
 // `bazel build ...`) and rules_oci (oci/private/image.sh.tpl, the same names).
+//
+// The base's metadata lines have the author too, in the classic notation.
 func readBazel(_ *reader, e ocispec.History) (Instruction, bool) {
-	return Instruction{Text: titled(e.CreatedBy, e.Comment)}, e.Author == "Bazel" || strings.HasPrefix(e.CreatedBy, "bazel build")
+	return Instruction{Text: titled(e.CreatedBy, e.Comment)}, strings.HasPrefix(e.CreatedBy, "bazel build")
 }

@@ -25,6 +25,9 @@ func readClassic(p *reader, e ocispec.History) (Instruction, bool) {
 		}
 		return Instruction{Text: strings.TrimSpace(m[2])}, true
 	}
+	if _, _, ok := cutKeyword(line); ok {
+		return Instruction{}, false
+	}
 	args, command := p.cutBuildArgs(line)
 	if bare, ok := p.cutShell(command); ok {
 		return runInstruction(bare, args), true
@@ -44,9 +47,9 @@ func runInstruction(command string, args []string) Instruction {
 }
 
 // shells are command line prefixes that can only be a SHELL.
-var shells = regexp.MustCompile(`(?i)^((/usr)?/bin/|/busybox/)?(ba|da|a|z|k)?sh( -[a-z]+| -o [a-z]+)* -[a-z]*c$|` +
-	`^(\S*[\\/])?cmd(\.exe)?( /[a-z])*$|` +
-	`^(\S*[\\/])?(powershell|pwsh)(\.exe)?( .*)?$`)
+var shells = regexp.MustCompile(`^((/usr)?/bin/|/busybox/)?(ba|da|a|z|k)?sh( -[a-z]+| -o [a-z]+)* -[a-z]*c$|` +
+	`^(\S*[\\/])?cmd(\.exe)?( /[A-Za-z])+$|` +
+	`^(\S*[\\/])?([Pp]ower[Ss]hell|pwsh)(\.exe)?( .*)?$`)
 
 // isShell tells whether what stands before `#(nop)` is a shell.
 func (p *reader) isShell(s string) bool {

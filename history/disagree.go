@@ -13,10 +13,6 @@ func disagreements(img, recorded *Image) []string {
 	var out []string
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	w, h := img.Config, recorded.Config
-	if i := indexKey(h.Env, "PATH"); i > 0 && len(w.Env) > 0 && envKey(w.Env[0]) == "PATH" {
-		// Lines that change the PATH that the builder put first.
-		h.Env = slices.Insert(slices.Delete(slices.Clone(h.Env), i, i+1), 0, h.Env[i])
-	}
 
 	var unrecorded []string
 	ordered := true
@@ -62,7 +58,7 @@ func disagreements(img, recorded *Image) []string {
 	}
 	one("author", img.Author, recorded.Author)
 	one("USER", w.User, h.User)
-	if h.WorkingDir != "" || w.WorkingDir != "/" {
+	if dir := workdir("", w.WorkingDir, img.OS); dir != h.WorkingDir && (h.WorkingDir != "" || dir != "/") {
 		one("WORKDIR", w.WorkingDir, h.WorkingDir)
 	}
 	one("STOPSIGNAL", w.StopSignal, h.StopSignal)

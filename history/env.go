@@ -27,7 +27,9 @@ func (pl *planner) env() {
 			env = append(env, e)
 		}
 	}
+	env = pl.path(env)
 	pl.r.Base.Config.Env = env
+	keep = len(env)
 
 	var adds []envStep
 	for i, e := range want {
@@ -74,6 +76,24 @@ func (pl *planner) env() {
 		pl.add(adds[i].at, s)
 		i = j
 	}
+}
+
+// path adds the PATH that FROM gives to a base without one: builders put it
+// behind the base's variables, scratch's included. Where the image's isn't
+// there, the base stays without, which only a config document can.
+func (pl *planner) path(base []string) []string {
+	if strings.EqualFold(pl.img.OS, "windows") || indexKey(base, "PATH") >= 0 {
+		return base
+	}
+	switch i := indexKey(pl.want.Env, "PATH"); {
+	case i == len(base) && strings.HasPrefix(pl.want.Env[i], "PATH="):
+		return append(base, "PATH="+DefaultPath)
+	case i < 0:
+		pl.r.Inexpressible = append(pl.r.Inexpressible, "ENV without PATH: builders add one")
+	default:
+		pl.r.Inexpressible = append(pl.r.Inexpressible, "ENV with PATH behind the image's own variables: builders add it before them")
+	}
+	return base
 }
 
 func (pl *planner) refuseEnv(i int, why string) {

@@ -1,37 +1,159 @@
 package history
 
-// guessBase reads the boundary from the shape of the history alone.
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// guessBase reads where the base ends from the shape of the history alone. A
+// guess that is too high leaves layers unmerged, one that is too low loses
+// sharing only; so it takes nothing that isn't a usual sign of a finished
+// image:
+//
+//   - CMD with layers above it: a Dockerfile ends in its CMD, and a child image
+//     goes on behind it;
+//   - MAINTAINER with layers below it: it follows FROM;
+//   - another builder's entries: one build is one builder's;
+//   - a root file system as the lowest layer, with a RUN above it that needs
+//     one: ADD of an archive to /, docker import, a distribution's own tool.
+//
+// The highest of these that leaves a layer above it is the boundary. An image
+// that looks like a base as a whole has none.
 func guessBase(img *Image, ins []Instruction) (Base, bool) {
-	for i, in := range ins {
-		if in.Layer != 0 {
-			continue
-		}
-		if !rootfsEntry(in) {
-			return Base{}, false
-		}
-		j := i + 1
-		for j < len(ins) && ins[j].isMetadata() && ins[j].Layer < 0 {
-			j++
-			if n := ins[j-1].Name; n == "CMD" || n == "ENTRYPOINT" {
-				break
-			}
-		}
-		if len(img.RootFS.DiffIDs) < 2 {
-			return Base{}, false
-		}
-		return Base{Layers: 1, Entries: j, Evidence: in.Text}, true
+	root := entryOf(ins, 0)
+	top := len(img.RootFS.DiffIDs) - 1
+	if root < 0 || top < 1 {
+		return Base{}, false
 	}
-	return Base{}, false
+	b := Base{}
+	take := func(entries int, why string) {
+		if n := layersBelow(ins, entries); n >= 1 && n <= top {
+			b = Base{Layers: n, Entries: entries, Evidence: why}
+		}
+	}
+	if end, why := rootEnd(img, ins, root); end > 0 {
+		take(end, why)
+	}
+	for i := root + 1; i < len(ins); i++ {
+		switch in := ins[i]; {
+		case in.Name == "CMD" && in.Layer < 0:
+			take(i+1, fmt.Sprintf("layers follow %s", brief(in)))
+		case in.Name == "MAINTAINER" && in.Layer < 0 && b.Layers < layersBelow(ins, i):
+			take(i, fmt.Sprintf("a Dockerfile starts with %s", brief(in)))
+		case otherBuild(ins, i):
+			take(i, fmt.Sprintf("%s goes on where %s ends", in.Dialect, builderBelow(ins, i)))
+		}
+	}
+	return b, b.Layers > 0
+}
+
+// entryOf is the index of the entry that made a layer, -1 if none is known.
+func entryOf(ins []Instruction, layer int) int {
+	for i, in := range ins {
+		if in.Layer == layer {
+			return i
+		}
+	}
+	return -1
+}
+
+// brief is the first line of an instruction, shortened.
+func brief(in Instruction) string {
+	s, _, _ := strings.Cut(in.Text, "\n")
+	if r := []rune(s); len(r) > 60 {
+		s = string(r[:57]) + "..."
+	}
+	return s
+}
+
+// rootEnd is the end of a distribution's root file system whose layer is the
+// lowest: its metadata goes with it, up to a pause of a day.
+func rootEnd(img *Image, ins []Instruction, root int) (int, string) {
+	if !rootfsEntry(ins[root]) || !needsRootfs(ins[root+1:]) {
+		return 0, ""
+	}
+	end := root + 1
+	for end < len(ins) && ins[end].Layer < 0 && ins[end].Dialect == ins[root].Dialect && ins[end].Set != nil &&
+		!paused(img.History[end-1].Created, img.History[end].Created) {
+		end++
+		if ins[end-1].Name == "CMD" {
+			return end, fmt.Sprintf("root file system %s", brief(ins[root]))
+		}
+	}
+	// Without a CMD nothing tells whose the metadata is.
+	return root + 1, fmt.Sprintf("root file system %s", brief(ins[root]))
+}
+
+// pause is how far apart two builds are at least; a build of its own rarely
+// takes longer.
+const pause = 24 * time.Hour
+
+func paused(a, b *time.Time) bool {
+	return a != nil && b != nil && b.Sub(*a) > pause
 }
 
 // rootfsEntry tells whether an entry unpacks a whole root file system.
 func rootfsEntry(in Instruction) bool {
 	switch in.Dialect {
-	case "debuerreotype", "busybox", "import", "kiwi", "bazel", "apko":
+	case "debuerreotype", "busybox", "import", "kiwi", "windows", "apko":
 		return true
 	}
-	if in.Name != "ADD" {
+	if in.Name != "ADD" && in.Name != "COPY" {
 		return false
 	}
-	return true
+	f := strings.Fields(in.Text)
+	if len(f) < 3 || f[len(f)-1] != "/" {
+		return false
+	}
+	src := f[len(f)-2]
+	if src == "in" { // the classic builder shows a hash in place of the source
+		return in.Name == "ADD" && !strings.HasPrefix(f[1], "multi:")
+	}
+	return in.Name == "ADD" && archiveName(src) || src == "/"
+}
+
+func archiveName(s string) bool {
+	for _, ext := range []string{".tar", ".tgz", ".tar.gz", ".tar.xz", ".tar.bz2", ".tar.zst", ".txz"} {
+		if strings.HasSuffix(s, ext) {
+			return true
+		}
+	}
+	return false
+}
+
+// needsRootfs: a RUN needs programs to run.
+func needsRootfs(ins []Instruction) bool {
+	for _, in := range ins {
+		if in.Name == "RUN" || in.Dialect == "commit" {
+			return true
+		}
+	}
+	return false
+}
+
+// builders are the dialects of builders that work on top of a base; the
+// others make bases, or change a finished image.
+var builders = map[string]bool{"classic": true, "buildkit": true, "buildah": true, "kaniko": true, "jib": true, "ko": true, "buildpacks": true}
+
+// otherBuild tells whether entry i is the first of another builder than the
+// entries below.
+func otherBuild(ins []Instruction, i int) bool {
+	if !builders[ins[i].Dialect] {
+		return false
+	}
+	below := builderBelow(ins, i)
+	return below != "" && below != ins[i].Dialect
+}
+
+// builderBelow is the dialect of the nearest recognised entry below i.
+func builderBelow(ins []Instruction, i int) string {
+	for i--; i >= 0; i-- {
+		switch d := ins[i].Dialect; d {
+		case "", "dockerfile", "commit", "squash", "umoci", "crane", "docker-flatten", "regclient":
+		default:
+			return d
+		}
+	}
+	return ""
 }

@@ -10,6 +10,6 @@ import (
 // ko://import/path` (formerly `ko publish`), the static files' one says so in
 // its comment; author is `ko`.
 func readKo(_ *reader, e ocispec.History) (Instruction, bool) {
-	ok := e.Author == "ko" || strings.HasPrefix(e.CreatedBy, "ko build ") || strings.HasPrefix(e.CreatedBy, "ko publish ")
+	ok := e.Author == "ko" && !nop.MatchString(e.CreatedBy) || strings.HasPrefix(e.CreatedBy, "ko build ") || strings.HasPrefix(e.CreatedBy, "ko publish ")
 	return Instruction{Text: e.CreatedBy}, ok
 }

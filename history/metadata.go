@@ -58,14 +58,18 @@ func (p *reader) instruction(name, rest string, n notation) Instruction {
 		set.Args = p.volumes(rest)
 	case "USER", "STOPSIGNAL":
 		v := strings.TrimSpace(rest)
-		if len(v) > 1 && v[0] == '[' && v[len(v)-1] == ']' { // docker 1.x printed the argument list
-			v = v[1 : len(v)-1]
+		if u, ok := unbracket(v); ok {
+			v = u
 		}
 		set.Args = []string{p.word(v, n)}
 	case "WORKDIR":
 		set.Args = []string{p.word(strings.TrimSpace(rest), n)}
 	case "MAINTAINER":
-		set.Args = []string{strings.TrimSpace(rest)}
+		v := strings.TrimSpace(rest)
+		if u, ok := unbracket(v); ok && v != p.img.Author {
+			v = u
+		}
+		set.Args = []string{v}
 	case "ONBUILD":
 		set.Args = []string{p.trigger(strings.TrimSpace(rest))}
 	case "HEALTHCHECK":
@@ -81,6 +85,15 @@ func (p *reader) instruction(name, rest string, n notation) Instruction {
 	in.Set = set
 	in.Text = set.String()
 	return in
+}
+
+// unbracket takes the brackets off a value that docker 1.x printed as its
+// argument list: USER [nova].
+func unbracket(v string) (string, bool) {
+	if len(v) > 1 && v[0] == '[' && v[len(v)-1] == ']' {
+		return v[1 : len(v)-1], true
+	}
+	return v, false
 }
 
 // word is one value: in the Dockerfile's own text it may be quoted and may

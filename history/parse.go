@@ -97,7 +97,13 @@ func (p *reader) read(e ocispec.History) Instruction {
 			return in
 		}
 	}
-	return Instruction{Text: e.CreatedBy}
+	switch {
+	case e.CreatedBy != "":
+		return Instruction{Text: e.CreatedBy}
+	case e.Comment != "":
+		return Instruction{Text: e.Comment}
+	}
+	return Instruction{Text: "(no record)"}
 }
 
 // note updates what later entries depend on.

@@ -12,7 +12,7 @@ import (
 type Replay struct {
 	Before, After []Step // metadata before and after the ADD of the merged layer
 	// Base is the base's config as the Dockerfile needs it: without what is
-	// in Cleared.
+	// in Cleared, and with the PATH that FROM adds to a base without one.
 	Base *Image
 	// Cleared is what no Dockerfile can undo, and was therefore removed from
 	// the base's config: `ENV FOO`, `ONBUILD RUN make`, `VOLUME /data`. If it
@@ -44,7 +44,11 @@ func Plan(img *Image, ins []Instruction, base Base) (Replay, error) {
 			pl.steps = append(pl.steps, *in.Set)
 		}
 	}
-	pl.recorded = apply(pl.r.Base, pl.steps)
+	from := clone(pl.r.Base)
+	if indexKey(from.Config.Env, "PATH") < 0 && indexKey(img.Config.Env, "PATH") >= 0 {
+		from.Config.Env = append(from.Config.Env, "PATH="+DefaultPath) // as FROM does
+	}
+	pl.recorded = apply(from, pl.steps)
 
 	pl.author()
 	pl.env()
@@ -195,11 +199,14 @@ func (pl *planner) scalar(name, want string, have *string) {
 	case want == "":
 		pl.clear("%s %s", name, *have)
 		*have = ""
+	case name == "WORKDIR":
+		// Builders clean the path, so that others than clean ones can't be had.
+		clean := workdir("", want, pl.img.OS)
+		pl.one(name, Step{Args: []string{clean}}, func(Step) string {
+			return differs(pl.recorded.Config.WorkingDir, clean)
+		})
 	default:
 		pl.one(name, Step{Args: []string{want}}, func(s Step) string {
-			if name == "WORKDIR" {
-				return differs(workdir(pl.recorded.Config.WorkingDir, s.arg(), pl.img.OS), workdir("", want, pl.img.OS))
-			}
 			return differs(s.arg(), want)
 		})
 	}

@@ -23,6 +23,12 @@ func (s Step) String() string {
 			return s.Name + " " + s.Args[n]
 		}
 		return s.Name + " " + jsonList(s.Args)
+	case "EXPOSE":
+		words := make([]string, len(s.Args))
+		for i, a := range s.Args {
+			words[i] = strings.TrimSuffix(a, "/tcp")
+		}
+		return "EXPOSE " + strings.Join(words, " ")
 	case "SHELL", "VOLUME":
 		return s.Name + " " + jsonList(s.Args)
 	case "HEALTHCHECK":
