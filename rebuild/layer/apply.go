@@ -105,8 +105,7 @@ func (a *applier) add(x *Index, e *entry) error {
 		root := &a.nodes[0]
 		root.entry, root.inode = a.entry, a.entry
 		if at.slash {
-			root.flags |= rootForm
-			root.flags &^= implied
+			root.flags = root.flags&^implied | rootForm
 		}
 		return nil
 	}
@@ -210,7 +209,10 @@ func (a *applier) directory(path string) (uint32, error) {
 				a.lost(id, false)
 			}
 			n.kind, n.entry, n.inode, n.layer = directory, a.entry, none, uint16(a.layer)
-			n.flags |= implied
+			n.flags = n.flags&^setgid | implied
+			if a.setgid(from) {
+				n.flags |= setgid
+			}
 		case n.kind == other:
 			target, ok := a.symlink(n.inode)
 			if !ok {
@@ -228,6 +230,18 @@ func (a *applier) directory(path string) (uint32, error) {
 		from = id
 	}
 	return from, nil
+}
+
+// setgid is true for a directory of this layer that has the bit so far: what is
+// made in it inherits the bit (inode_init_owner in the kernel), and moby's
+// MkdirAllAndChownNew leaves it there.
+func (a *applier) setgid(id uint32) bool {
+	n := &a.nodes[id]
+	if n.flags&implied != 0 {
+		return n.flags&setgid != 0
+	}
+	x, e := a.at(n.entry)
+	return x.attr(e).mode&0o2000 != 0
 }
 
 // symlink gives a symbolic link's target.

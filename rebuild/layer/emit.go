@@ -151,23 +151,31 @@ func (e *emitter) erase(id uint32) error {
 		return e.marker(id)
 	}
 	if e.m.opaque(n) {
+		if err := e.implied(id); err != nil {
+			return err
+		}
 		return e.marker(id)
 	}
 	return e.madeDirectory(id)
 }
 
 // implied passes by a directory that isn't listed. The engine makes it on the
-// way to what is in it, as it did for the original layer. An ADD would keep the
-// metadata of a directory that exists: for one, it has to be listed.
+// way to what is in it, as it did for the original layer. It has to be listed if
+// it would come out otherwise: for an ADD, which keeps the metadata of a
+// directory that exists, and if its parent has got or lost the setgid bit since.
 func (e *emitter) implied(id uint32) error {
-	if !e.m.portable {
-		e.setDone(id)
-		return nil
-	}
 	if e.isDone(id) {
 		return nil
 	}
-	return e.madeDirectory(id)
+	a := e.m.a
+	n := &a.nodes[id]
+	if e.m.portable || a.setgid(id) != a.setgid(n.parent) {
+		if kind, _ := whiteoutName(a.component(n)); kind == nameOrdinary {
+			return e.madeDirectory(id)
+		}
+	}
+	e.setDone(id)
+	return nil
 }
 
 // madeDirectory puts out a directory that no layer lists, with the metadata that
@@ -178,7 +186,11 @@ func (e *emitter) madeDirectory(id uint32) error {
 	e.name = append(e.m.a.appendPath(e.name[:0], id), '/')
 	e.setDone(id)
 	e.paths++
-	return e.put(&outHeader{name: view(e.name), kind: typeDir, mode: 0o755, mtime: en.mtime, nsec: en.nsec})
+	mode := uint32(0o755)
+	if e.m.a.setgid(id) {
+		mode |= 0o2000
+	}
+	return e.put(&outHeader{name: view(e.name), kind: typeDir, mode: mode, mtime: en.mtime, nsec: en.nsec})
 }
 
 // node puts out one path.

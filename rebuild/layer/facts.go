@@ -50,9 +50,17 @@ func (s *stack) entryFacts(id uint32) facts {
 	return f
 }
 
+// madeMode is what an engine gives a directory that no entry lists.
+func (c cell) madeMode() uint32 {
+	if c.setgid {
+		return 0o2755
+	}
+	return 0o755
+}
+
 func (s *stack) cellFacts(c cell) facts {
 	if c.kind == cellMade {
-		return facts{kind: typeDir, mode: 0o755}
+		return facts{kind: typeDir, mode: c.madeMode()}
 	}
 	return s.facts(c.inode)
 }

@@ -222,7 +222,7 @@ func checkStack(t *testing.T, stack [][]ent) bool {
 
 func checkBase(t *testing.T, tars [][]byte, base int) bool {
 	t.Helper()
-	ref, err := image(tars, base)
+	ref, err := applyAll(tars, base)
 	if err != nil {
 		t.Errorf("reference: %v", err)
 		return false
@@ -231,7 +231,7 @@ func checkBase(t *testing.T, tars [][]byte, base int) bool {
 	if base == len(tars) {
 		return !t.Failed()
 	}
-	have, err := image(append(append([][]byte{}, tars[:base]...), out), base)
+	have, err := applyAll(append(append([][]byte{}, tars[:base]...), out), base)
 	if err != nil {
 		t.Errorf("reference, result: %v\n%s", err, listing(t, out))
 		return false

@@ -171,6 +171,7 @@ func walkPlain(root *tnode, parts []string, create bool) (*tnode, error) {
 				return nil, errors.New("not found")
 			}
 			dir := newMade()
+			dir.mode |= at.mode & 0o2000
 			dir.opaque = next != nil
 			at.children[part] = dir
 			next = dir
@@ -264,8 +265,8 @@ func (ref *reference) boundary() {
 	walk(ref.root)
 }
 
-// image applies a whole stack, of which the lowest base layers are the base.
-func image(tars [][]byte, base int) (*reference, error) {
+// applyAll applies a whole stack, of which the lowest base layers are the base.
+func applyAll(tars [][]byte, base int) (*reference, error) {
 	ref := &reference{root: newMade()}
 	for i, b := range tars {
 		if i == base {

@@ -60,6 +60,7 @@ type cell struct {
 	kind   cellKind
 	opaque bool // only in mine
 	seen   bool // only in mine: in touched
+	setgid bool // of a directory
 }
 
 type rootCell struct {
@@ -72,6 +73,7 @@ type item struct {
 	id     uint32
 	name   string // cleaned
 	link   string
+	mode   uint32
 	kind   byte
 	slash  bool
 	opaque bool
@@ -160,6 +162,9 @@ func (s *stack) unpack(it item) (uint32, error) {
 	s.again = false
 	if it.name == "" {
 		s.root = rootCell{it.id, it.slash}
+		if it.slash {
+			s.mine[0].setgid = it.mode&0o2000 != 0
+		}
 		return 0, nil
 	}
 	parentName, base := splitName(it.name)
@@ -203,7 +208,7 @@ func (s *stack) unpack(it item) (uint32, error) {
 		if old.kind == cellFile {
 			s.clear(s.mine, at)
 		}
-		s.put(at, cell{kind: cellDir, inode: it.id, opaque: opaque})
+		s.put(at, cell{kind: cellDir, inode: it.id, opaque: opaque, setgid: it.mode&0o2000 != 0})
 		return at, nil
 	}
 	if old.kind == cellDir || old.kind == cellMade {
@@ -252,7 +257,8 @@ func (s *stack) walk(path string, create bool) (uint32, error) {
 			if !create {
 				return nowhere, ErrLink
 			}
-			s.put(next, cell{kind: cellMade, inode: nowhere, opaque: c.kind == cellWhiteout})
+			// mkdir in a setgid directory passes the bit on.
+			s.put(next, cell{kind: cellMade, inode: nowhere, opaque: c.kind == cellWhiteout, setgid: s.mine[at].setgid})
 		}
 		at = next
 	}
@@ -374,7 +380,7 @@ func (s *stack) lay() {
 			if k := s.view[at].kind; c.opaque || k != cellDir && k != cellMade {
 				s.clear(s.view, at)
 			}
-			s.view[at] = cell{kind: c.kind, inode: c.inode}
+			s.view[at] = cell{kind: c.kind, inode: c.inode, setgid: c.setgid}
 		}
 	}
 }

@@ -25,6 +25,7 @@ const (
 	implied                    // a directory that its layer made without listing it
 	visited                    // scratch for one traversal
 	rootForm                   // of the root: the top layer's entry has the form that engines apply
+	setgid                     // of an implied directory: made in one with the setgid bit, which it inherits
 )
 
 // node is one path of the merged tree. Nodes are never freed: a path that is

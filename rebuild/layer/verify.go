@@ -51,7 +51,7 @@ func NewVerifier(layers []*Index, base int, opt VerifyOptions) (*Verifier, error
 			e := x.entries.at(k)
 			at := x.attr(e)
 			opq, _ := x.records(e).get(overlayOpaque)
-			it := item{id: s.starts[i] + uint32(k), name: x.name(e), kind: at.kind, slash: at.slash, opaque: opq == "y"}
+			it := item{id: s.starts[i] + uint32(k), name: x.name(e), kind: at.kind, mode: at.mode, slash: at.slash, opaque: opq == "y"}
 			if at.kind == typeLink {
 				it.link = x.link(e)
 			}
@@ -97,7 +97,7 @@ func (v *Verifier) check(r io.Reader) error {
 	scan := scanner{layer: s.base, content: v.opt.Content}
 	err := scan.scan(r, func(h *header) error {
 		opq, _ := h.records.get(overlayOpaque)
-		it := item{id: next, name: h.name, kind: h.kind, slash: h.slash, opaque: opq == "y"}
+		it := item{id: next, name: h.name, kind: h.kind, mode: h.mode, slash: h.slash, opaque: opq == "y"}
 		if h.kind == typeLink {
 			it.link = h.link
 		}
@@ -169,7 +169,8 @@ func (v *Verifier) entry(at uint32, h *header) {
 			v.differ(at, "type", "directory", kindWord(h.kind))
 			return
 		}
-		v.same(at, madeFacts(have), have)
+		// Nobody owns it; its time is that of the unpacking.
+		v.same(at, facts{kind: typeDir, mode: want.madeMode(), mtime: h.mtime, nsec: h.nsec, uname: h.uname, gname: h.gname}, have)
 	default:
 		w := s.facts(want.inode)
 		if h.kind == typeLink {
@@ -191,12 +192,6 @@ func formWord(applies bool) string {
 		return "applied"
 	}
 	return "passed over"
-}
-
-// madeFacts is what an engine gives a directory that no entry lists. Its time is
-// that of the unpacking.
-func madeFacts(have facts) facts {
-	return facts{kind: typeDir, mode: 0o755, mtime: have.mtime, nsec: have.nsec, uname: have.uname, gname: have.gname}
 }
 
 // compare goes over all paths once the produced layer lies over the base.
