@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	// commentWidth is where a comment's text wraps, in columns with the "# ".
-	commentWidth = 100
 	// commentCut is the number of columns of a layer's instruction that are
 	// shown of one of its lines; commentLines the number of its lines.
 	commentCut   = 200
 	commentLines = 20
+	// listed is the number of paths and other items that the head lists.
+	listed = 10
 )
 
 // directiveLike has texts that could be a parser directive. The first comment
@@ -39,6 +39,9 @@ func commentf(format string, a ...any) string {
 func layerComment(l Layer) string {
 	var b strings.Builder
 	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(l.Instruction, "\r\n", "\n"), "\n"), "\n")
+	if l.Instruction == "" {
+		lines = []string{"(no line in the history)"}
+	}
 	more := 0
 	if len(lines) > commentLines {
 		more = len(lines) - commentLines + 1
@@ -53,7 +56,22 @@ func layerComment(l Layer) string {
 		fmt.Fprintf(&b, "# %8s | %s\n", head, cutComment(visible(strings.TrimRightFunc(line, unicode.IsSpace)), commentCut))
 	}
 	if more > 0 {
-		fmt.Fprintf(&b, "# %8s | … %s more\n", "", howMany(more, "line"))
+		fmt.Fprintf(&b, "# %8s | … %s\n", "", howMany(more, "more line"))
+	}
+	return b.String()
+}
+
+// listComment returns the comment lines of a list under a heading: one item a
+// line, the first few of many.
+func listComment(heading string, items []string) string {
+	var b strings.Builder
+	b.WriteString(commentf("%s", heading))
+	for i, item := range items {
+		if i == listed-1 && len(items) > listed {
+			b.WriteString(commentf("  … and %d more", len(items)-i))
+			break
+		}
+		b.WriteString(commentf("  %s", item))
 	}
 	return b.String()
 }

@@ -19,7 +19,9 @@ type Dockerfile struct {
 	Image    string         // the flattened image as the user named it
 	ID       string         // its ID or digest; "" when it has none
 	Base     Base           // what is kept below the merged layer
-	Notes    []string       // lines for the head: losses of ADD, disagreements, …
+	Notes    []string       // further sentences for the head
+	Losses   []string       // what ADD can't keep of the merged layer, one line each
+	Disagree []string       // values in which the config differs from the history, one line each
 	From     string         // what FROM names: a reference, an ID or "scratch"
 	BaseEnv  []string       // names of variables that the base sets, which no ARG may take
 	Before   []history.Step // metadata before the merged layer
@@ -52,7 +54,7 @@ var dockerfileTemplate = template.Must(template.New("Dockerfile").Funcs(template
 	"layer":   layerComment,
 	"count":   howMany,
 	"bracket": bracket,
-	"some":    some,
+	"list":    listComment,
 	"size": func(layers []Layer) string {
 		var n int64
 		for _, l := range layers {
@@ -164,13 +166,4 @@ func bracket(s string) string {
 		return ""
 	}
 	return " (" + s + ")"
-}
-
-// some lists the first few paths.
-func some(paths []string) string {
-	const few = 5
-	if len(paths) <= few {
-		return strings.Join(paths, " ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(paths[:few], " "), len(paths)-few)
 }

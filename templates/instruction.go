@@ -160,12 +160,13 @@ func cleanPath(p string) bool {
 }
 
 // volume writes VOLUME: words where no path has a blank, a JSON array
-// otherwise. Each element of the array goes through the shell lexer too.
+// otherwise. Each element of the array goes through the shell lexer too, after
+// the blanks around it are cut off.
 func volume(s history.Step) (string, error) {
 	if len(s.Args) == 0 {
 		return "", refusal("VOLUME needs at least one path")
 	}
-	var words []string
+	var words, elements []string
 	blank := false
 	for _, p := range s.Args {
 		if p == "" {
@@ -175,11 +176,16 @@ func volume(s history.Step) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		blank = blank || hasBlank(w)
 		words = append(words, w)
+		if !strings.ContainsAny(p, `'"$\`) && strings.TrimSpace(p) == p && !strings.HasPrefix(p, "\ufeff") {
+			elements = append(elements, p)
+		} else {
+			elements = append(elements, w)
+		}
+		blank = blank || hasBlank(w)
 	}
 	if blank {
-		return jsonLine(s.Name, words)
+		return jsonLine(s.Name, elements)
 	}
 	return arrange(s.Name, words, "", false)
 }

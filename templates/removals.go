@@ -3,6 +3,8 @@ package templates
 import (
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 const (
@@ -14,30 +16,33 @@ const (
 	maxArguments = 1 << 20
 )
 
-// removals returns RUN instructions that delete the paths with the base's rm.
-// They need no shell.
+// removals returns RUN instructions that delete the paths with the base's rm,
+// in few commands. They need a shell only for a path that isn't UTF-8.
 func removals(paths []string) ([]string, error) {
-	var out []string
-	var chunk []string
+	var out, chunk []string
 	size := 0
 	flush := func() error {
 		if len(chunk) == 0 {
 			return nil
 		}
 		text, err := remove(chunk)
-		if err != nil {
-			return err
-		}
 		out = append(out, text)
 		chunk, size = nil, 0
-		return nil
+		return err
 	}
 	for _, p := range paths {
-		if !strings.HasPrefix(p, "/") || p == "/" || strings.Contains(p, "\x00") {
-			return nil, fmt.Errorf("write RUN instruction: %q is no absolute path", p)
-		}
-		if len(p) > maxArgument {
-			return nil, fmt.Errorf("write RUN instruction: the path %q has %d bytes, over the limit of an argument: %w", clip(p, 60), len(p), ErrInexpressible)
+		switch {
+		case !strings.HasPrefix(p, "/") || p == "/" || strings.Contains(p, "\x00"):
+			return nil, fmt.Errorf("write RUN instruction: remove %q: not an absolute path below /", clip(p, 60))
+		case len(p) > maxArgument:
+			return nil, fmt.Errorf("write RUN instruction: remove %q: its %d bytes are over the limit of an argument: %w", clip(p, 60), len(p), ErrInexpressible)
+		case !utf8.ValidString(p):
+			text, err := removeBytes(p)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, text)
+			continue
 		}
 		const pointer = 9 // and the final NUL
 		if size+len(p)+pointer > maxArguments {
@@ -59,7 +64,27 @@ func removals(paths []string) ([]string, error) {
 func remove(paths []string) (string, error) {
 	array, err := jsonArray(append([]string{"rm", "-rf", "--"}, paths...))
 	if err != nil {
-		return "", fmt.Errorf("write RUN instruction: remove paths from the base: %w: %w", err, ErrInexpressible)
+		return "", err
 	}
 	return arrange("RUN", append([]string{strings.Join(array[:3], " ")}, array[3:]...), "", true)
+}
+
+// removeBytes returns a RUN that deletes a path which JSON can't hold: the
+// shell's printf writes it from octal escapes. The dot saves final newlines,
+// which command substitution would take away.
+func removeBytes(p string) (string, error) {
+	var b strings.Builder
+	for i := range len(p) {
+		c := p[i]
+		if c < utf8.RuneSelf && (unicode.IsLetter(rune(c)) || unicode.IsDigit(rune(c)) || strings.IndexByte("/._-", c) >= 0) {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, `\%03o`, c)
+		}
+	}
+	script := "p=$(printf '" + b.String() + ".'); rm -rf -- \"${p%.}\""
+	if len(script) > maxArgument {
+		return "", fmt.Errorf("write RUN instruction: remove %q: too long for an argument in octal: %w", clip(p, 60), ErrInexpressible)
+	}
+	return jsonLine("RUN", []string{"sh", "-c", script})
 }

@@ -245,18 +245,3 @@ func (s *state) add(c *instructions.AddCommand) error {
 	s.result.Sources = append(s.result.Sources, c.SourcePaths[0])
 	return nil
 }
-
-// run takes the removal of paths only; nothing is carried out.
-func (s *state) run(c *instructions.RunCommand) error {
-	line := c.CmdLine
-	if c.PrependShell || len(c.Files) > 0 || len(line) < 4 || !slices.Equal(line[:3], []string{"rm", "-rf", "--"}) {
-		return errors.New(`RUN takes nothing but ["rm", "-rf", "--", "/path", …] here`)
-	}
-	for _, p := range line[3:] {
-		if !strings.HasPrefix(p, "/") || p == "/" {
-			return fmt.Errorf("RUN removes %q, which is no absolute path below /", p)
-		}
-	}
-	s.result.Removals = append(s.result.Removals, line[3:]...)
-	return nil
-}

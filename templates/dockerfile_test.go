@@ -1,0 +1,242 @@
+package templates
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
+
+	"docker-flatten/history"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// dockerfiles are the golden cases: testdata/dockerfile/NAME.Dockerfile.
+var dockerfiles = map[string]Dockerfile{
+	"example": {
+		Image: "demo:latest", ID: "sha256:9f3c6b1de1a0",
+		Base:   Base{Name: "debian:12", Layers: 1, Evidence: "local image with the same layer"},
+		From:   "debian:12",
+		Before: []history.Step{one("MAINTAINER", "Jo <jo@example.com>")},
+		Merged: []Layer{
+			{"RUN apt-get update", 17_400_000}, {"RUN apt-get install -y nginx", 61_230_000}, {"RUN mkdir /layers", 0},
+			{"RUN echo 1 > /layers/one", 2}, {"RUN echo 2 > /layers/two", 2}, {"RUN touch layerfile.txt", 0}, {"RUN rm layerfile.txt", 0},
+		},
+		Add: "layer.tar.gz",
+		After: []history.Step{
+			one("EXPOSE", "234/tcp", "123/tcp"), one("CMD", "nginx", "-g", "daemon off;"),
+		},
+	},
+	"scratch": {
+		Image: "oci:layout:app", From: "scratch", Base: Base{Evidence: "as asked with --base scratch"},
+		Merged: []Layer{{"ADD file:5d2f in /", 2_000_000}, {"COPY app /app", 7_000_000}}, Add: "layer.tar.gz",
+		After: []history.Step{one("ENTRYPOINT", "/app")},
+	},
+	"base without a name": {
+		Image: "app:1", ID: "sha256:77", From: "app-base:flatten", Base: Base{Layers: 4, Evidence: "guessed from the history: the first CMD ends it", Archive: "base.tar"},
+		Deleted:  []string{"/etc/motd", "/usr/share/doc"},
+		Removals: []string{"/etc/motd", "/usr/share/doc"},
+		Losses:   []string{"/bin/x: extended attribute user.origin", "/var/a: fractions of a second in its time"},
+		Merged:   []Layer{{"RUN <<EOF\napt-get update\napt-get install -y --no-install-recommends curl\nEOF", 1}, {"COPY . /srv", 1234}},
+		Add:      "layer.tar.gz",
+	},
+	"corrections": {
+		Image: "app:1", From: "debian:12", Base: Base{Name: "debian:12", Layers: 2},
+		Disagree: []string{`ENV PATH: "/bin" in the history, "/usr/bin:/bin" in the config`},
+		Notes:    []string{"3 paths changed only in their times."},
+		BaseEnv:  []string{"PATH", "NL"},
+		Merged:   []Layer{{"", 10}},
+		Add:      "layer.tar.gz",
+		After: []history.Step{
+			{Name: "ENV", Pairs: pairs([]string{"PATH", "/usr/bin:/bin"}), Why: "the history has another value"},
+			env("MOTD", "one\ntwo"),
+			{Name: "LABEL", Pairs: pairs([]string{"a=b", "c"}), Why: "the history has no line for it"},
+		},
+	},
+	"every instruction": {
+		Image: "app:1", From: "base:1", Base: Base{Name: "base:1", Layers: 1},
+		Before: []history.Step{one("SHELL", "/bin/bash", "-o", "pipefail", "-c"), env("A", "1", "B", "two words")},
+		Merged: []Layer{{"RUN true", 0}},
+		Add:    "layer.tar.gz",
+		After: []history.Step{
+			label("org.opencontainers.image.title", "App", "org.opencontainers.image.description", "Does what it says, and says what it does", "maintainer", "Jo"),
+			one("EXPOSE", "80/tcp", "53/udp"), one("VOLUME", "/data", "/my logs"), one("WORKDIR", "/srv"), one("USER", "1000:1000"), one("STOPSIGNAL", "SIGQUIT"),
+			health(history.Healthcheck{Test: []string{"CMD-SHELL", "curl -f http://localhost/ || exit 1"}, Interval: 30 * time.Second, Retries: 3}),
+			inShell("ENTRYPOINT", "exec /srv/run"), one("CMD", "--port", "80"), one("ONBUILD", "COPY . /srv"), one("MAINTAINER", "Jo"),
+		},
+	},
+	"hostile": {
+		Image: "escape=`\nRUN evil", ID: "\x1b[2J\u202e", From: "debian", Base: Base{Name: "d\r\nRUN evil", Evidence: "\\\nRUN evil"},
+		Notes:    []string{"check=error=true", "syntax=evil/frontend", "\nRUN evil", "\u2028RUN evil\u0085RUN evil", "\xff\xfe"},
+		Losses:   []string{"\nRUN evil"},
+		Disagree: []string{"\rRUN evil"},
+		Deleted:  []string{"/a\nRUN evil", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i", "/j", "/k"},
+		Before:   []history.Step{{Name: "USER", Args: []string{"a"}, Why: "check=error=true\nRUN evil"}},
+		Merged: []Layer{
+			{"RUN a\nRUN evil\r\nRUN evil\rRUN evil\n# check=error=true\n\n", 1}, {"RUN " + strings.Repeat("long ", 100), 2},
+			{strings.Repeat("RUN evil\n", 50), 3}, {"RUN echo \x1b]0;title\x07 \u202e \x00 \xff \\", 4},
+		},
+		Removals: []string{"/a\nRUN evil", "/\"],\n", "/caf\xe9\n", "/x\x1b[0m"},
+		Add:      "layer.tar.gz",
+	},
+	"nothing to add": {Image: "app:1", From: "debian:12", Base: Base{Name: "debian:12", Layers: 1}, After: []history.Step{one("CMD", "x")}},
+}
+
+func TestRenderGolden(t *testing.T) {
+	for name, d := range dockerfiles {
+		t.Run(name, func(t *testing.T) {
+			got, err := d.Render()
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join("testdata", "dockerfile", strings.ReplaceAll(name, " ", "-")+".Dockerfile")
+			if *update {
+				if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(file, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+			requireOnly(t, d, got)
+		})
+	}
+}
+
+// requireOnly checks that a Dockerfile has the instructions that were asked
+// for and no others, that no comment has parser directives, and that nothing
+// in it steers a terminal.
+func requireOnly(t *testing.T, d Dockerfile, text []byte) {
+	t.Helper()
+	parsed, err := parser.Parse(bytes.NewReader(text))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if parsed.EscapeToken != parser.DefaultEscapeToken {
+		t.Errorf("a comment sets the escape character\n%s", text)
+	}
+	if syntax, _, _, ok := parser.DetectSyntax(text); ok {
+		t.Errorf("a comment sets the syntax %q\n%s", syntax, text)
+	}
+	want := map[string]int{"FROM": 1}
+	if d.Add != "" {
+		want["ADD"] = 1
+	}
+	for _, s := range append(d.Before[:len(d.Before):len(d.Before)], d.After...) {
+		want[s.Name]++
+	}
+	got := map[string]int{}
+	for _, n := range parsed.AST.Children {
+		name := strings.ToUpper(n.Value)
+		if name == "RUN" && len(d.Removals) > 0 || name == "ARG" {
+			continue
+		}
+		got[name]++
+		for _, comment := range n.PrevComment {
+			p := parser.DirectiveParser{}
+			p.SetComment("")
+			if directive, _ := p.ParseLine([]byte(comment)); directive != nil {
+				t.Errorf("a comment is the directive %s\n%s", directive.Name, text)
+			}
+		}
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("instructions %v, want %v\n%s", got, want, text)
+	}
+	for _, line := range strings.Split(string(text), "\n") {
+		if strings.HasPrefix(line, "#") && strings.IndexFunc(line, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }) >= 0 {
+			t.Errorf("comment %q", line)
+		}
+	}
+}
+
+func FuzzComments(f *testing.F) {
+	for _, s := range awkward {
+		f.Add(s)
+	}
+	f.Add("\nRUN evil\n")
+	f.Add("check=error=true")
+	f.Fuzz(func(t *testing.T, s string) {
+		d := Dockerfile{
+			Image: s, ID: s, From: "base", Base: Base{Name: s, Evidence: s, Archive: s}, Notes: []string{s}, Losses: []string{s}, Disagree: []string{s}, Deleted: []string{s},
+			Before: []history.Step{{Name: "USER", Args: []string{"a"}, Why: s}}, Merged: []Layer{{s, 1}, {"RUN " + s, 2}}, Add: "layer.tar.gz",
+		}
+		text, err := d.Render()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.ContainsRune(s, unicode.ReplacementChar) {
+			return // U+FFFD prints; it can't be told from what isn't UTF-8
+		}
+		requireOnly(t, d, text)
+	})
+}
+
+func TestRenderRefusesNames(t *testing.T) {
+	for _, d := range []Dockerfile{
+		{From: ""}, {From: "a b"}, {From: "$x"}, {From: "a\nRUN evil"}, {From: "--platform=x"}, {From: "a", Add: "a b"}, {From: "a", Add: "<<EOF"}, {From: "a", Add: "$x"},
+		{From: "a", Removals: []string{"relative"}}, {From: "a", Removals: []string{"/"}}, {From: "a", Removals: []string{"/\x00"}},
+	} {
+		if text, err := d.Render(); err == nil {
+			t.Errorf("%+v gives %q", d, text)
+		}
+	}
+	_, err := Dockerfile{From: "a", After: []history.Step{env("A", "\xff")}}.Render()
+	var typed *Inexpressible
+	if !errors.As(err, &typed) || typed.Step.Name != "ENV" {
+		t.Errorf("got %v", err)
+	}
+	if _, err := (Dockerfile{From: "a", Removals: []string{"/" + strings.Repeat("a", 128<<10)}}).Render(); !errors.Is(err, ErrInexpressible) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRemovalsKeepToTheLimits(t *testing.T) {
+	var paths []string
+	for i := range 30_000 {
+		paths = append(paths, fmt.Sprintf("/%s/%d", strings.Repeat("d\\", 50), i))
+	}
+	paths = append(paths, "/"+strings.Repeat("a ", 60_000))
+	text, err := Dockerfile{From: "a", Removals: paths}.Render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := parser.Parse(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, n := range parsed.AST.Children[1:] {
+		total := 0
+		var args []string
+		for a := n.Next; a != nil; a = a.Next {
+			args = append(args, a.Value)
+			total += len(a.Value) + 9
+		}
+		if total > 1<<20+100 {
+			t.Errorf("a command has %d bytes of arguments", total)
+		}
+		got = append(got, args[3:]...)
+	}
+	if strings.Join(got, "\n") != strings.Join(paths, "\n") {
+		t.Error("other paths came back")
+	}
+	if n := len(parsed.AST.Children); n > 6 {
+		t.Errorf("%d instructions", n)
+	}
+}

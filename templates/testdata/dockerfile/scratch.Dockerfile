@@ -1,0 +1,11 @@
+# Flattened from oci:layout:app by docker-flatten.
+# Base: none (as asked with --base scratch)
+# Merged into one: 2 layers, 9MB.
+
+FROM scratch
+
+#      2MB | ADD file:5d2f in /
+#      7MB | COPY app /app
+ADD layer.tar.gz /
+
+ENTRYPOINT ["/app"]
