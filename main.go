@@ -146,20 +146,19 @@ type command struct {
 	completion string
 }
 
-// parse reads the options and the one IMAGE. Its errors are the user's to mend.
-func parse(args []string) (*command, error) {
-	c := &command{}
-	var output, compression string
+// options returns the set of options, which fill in c, and the texts of those
+// that need more reading.
+func options(c *command) (*pflag.FlagSet, *texts) {
+	x := &texts{}
 	f := pflag.NewFlagSet("docker-flatten", pflag.ContinueOnError)
 	f.SetOutput(io.Discard)
-	f.Usage = func() {}
 	f.StringArrayVarP(&c.job.Tags, "tag", "t", nil, "")
 	f.StringVarP(&c.job.Base, "base", "b", "auto", "")
-	f.StringVarP(&output, "output", "o", "", "")
+	f.StringVarP(&x.output, "output", "o", "", "")
 	f.StringVar(&c.job.Context, "context", "", "")
 	f.StringVar(&c.job.Builder, "builder", "auto", "")
 	f.StringVar(&c.job.Platform, "platform", "", "")
-	f.StringVar(&compression, "compression", "", "")
+	f.StringVar(&x.compression, "compression", "", "")
 	f.StringVar(&c.job.Verify, "verify", "structure", "")
 	f.BoolVar(&c.job.DryRun, "dry-run", false, "")
 	f.BoolVar(&c.job.NoCache, "no-cache", false, "")
@@ -170,10 +169,16 @@ func parse(args []string) (*command, error) {
 	f.StringVar(&c.completion, "completion", "", "")
 	f.BoolVar(&c.version, "version", false, "")
 	f.BoolVarP(&c.help, "help", "h", false, "")
+	return f, x
+}
+
+type texts struct{ output, compression string }
+
+// parse reads the options and the one IMAGE. Its errors are the user's to mend.
+func parse(args []string) (*command, error) {
+	c := &command{}
+	f, x := options(c)
 	if err := f.Parse(args); err != nil {
-		if errors.Is(err, pflag.ErrHelp) {
-			return &command{help: true}, nil
-		}
 		return nil, err
 	}
 	if c.help || c.version || c.completion != "" {
@@ -205,14 +210,14 @@ func parse(args []string) (*command, error) {
 		return nil, err
 	}
 	if f.Changed("output") {
-		ref, err := image.ParseRef(output)
+		ref, err := image.ParseRef(x.output)
 		if err != nil {
 			return nil, fmt.Errorf("--output: %w", err)
 		}
 		c.job.Output = &ref
 	}
 	if f.Changed("compression") {
-		if c.job.Compression, err = image.ParseCompression(compression); err != nil {
+		if c.job.Compression, err = image.ParseCompression(x.compression); err != nil {
 			return nil, fmt.Errorf("--compression: %w", err)
 		}
 	}

@@ -70,7 +70,11 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 			_, err := io.Copy(io.Discard, r)
 			return err
 		}
-		return layer.NewVerifier(j.indexes, j.base.Layers).Check(r)
+		verifier, err := layer.NewVerifier(j.indexes, j.base.Layers, j.verifyOptions())
+		if err != nil {
+			return err
+		}
+		return verifier.Check(r)
 	})
 	if err != nil {
 		return image.NewImage{}, err

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/opencontainers/go-digest"
-
 	"docker-flatten/history"
 	"docker-flatten/rebuild/image"
 )
@@ -22,6 +20,9 @@ func (j *job) gatherEvidence(ctx context.Context) error {
 			return err
 		}
 		if j.locals, err = image.Locals(ctx, cli); err != nil {
+			return err
+		}
+		if j.itself, err = image.Inspect(ctx, cli, j.im.ID); err != nil {
 			return err
 		}
 	}
@@ -63,22 +64,17 @@ func (j *job) findBase(config *history.Image, instructions []history.Instruction
 }
 
 // earlyBase is the base as far as it is known before the layers are read. Of an
-// engine's image only the layers' digests are known then; what they tell is
-// stronger than what its history could add, and where they tell nothing the
-// base has no layers yet.
+// engine's image the config document isn't known then, only what the engine
+// tells of it; should the document say otherwise, layers are read once more
+// than they need be, and nothing else.
 func (j *job) earlyBase() (history.Base, error) {
 	config := &history.Image{}
-	if j.im.RawConfig != nil {
-		if err := json.Unmarshal(j.im.RawConfig, config); err != nil {
-			return history.Base{}, fmt.Errorf("read config document: %w", err)
-		}
-		return j.findBase(config, history.Parse(config))
+	if j.im.RawConfig == nil {
+		config = j.itself.Image
+	} else if err := json.Unmarshal(j.im.RawConfig, config); err != nil {
+		return history.Base{}, fmt.Errorf("read config document: %w", err)
 	}
-	config.OS, config.Architecture, config.Variant = j.im.Platform.OS, j.im.Platform.Architecture, j.im.Platform.Variant
-	for _, d := range j.im.DiffIDs {
-		config.RootFS.DiffIDs = append(config.RootFS.DiffIDs, digest.Digest(d.String()))
-	}
-	return j.findBase(config, nil)
+	return j.findBase(config, history.Parse(config))
 }
 
 // userBase reads the image that --base names, in any of the forms of IMAGE.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/distribution/reference"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"docker-flatten/history"
@@ -27,6 +26,7 @@ type job struct {
 
 	candidates   []history.Candidate // images that could be the base
 	locals       []image.Local       // the engine's images, if the image is the engine's
+	itself       *image.Local        // what the engine tells of the image, if it is the engine's
 	config       *history.Image
 	instructions []history.Instruction
 	indexes      []*layer.Index // one a layer, lowest first
@@ -160,20 +160,29 @@ func (j *job) writeLayer(ctx context.Context, w io.Writer) error {
 		bar.Done(err)
 		return err
 	}
+	verifier, err := layer.NewVerifier(j.indexes, j.base.Layers, j.verifyOptions())
+	if err != nil {
+		bar.Done(err)
+		return err
+	}
 	pr, pw := io.Pipe()
 	verified := make(chan error, 1)
 	go func() {
-		err := layer.NewVerifier(j.indexes, j.base.Layers).Check(pr)
+		err := verifier.Check(pr)
 		pr.CloseWithError(err)
 		verified <- err
 	}()
-	err := j.merged.Write(ctx, io.MultiWriter(w, pw), sources)
+	err = j.merged.Write(ctx, io.MultiWriter(w, pw), sources)
 	pw.CloseWithError(err)
 	if differs := <-verified; err == nil {
 		err = differs
 	}
 	bar.Done(err)
 	return err
+}
+
+func (j *job) verifyOptions() layer.VerifyOptions {
+	return layer.VerifyOptions{Content: j.verify() == "content"}
 }
 
 // setAsideInexpressible takes out of the Dockerfile what no Dockerfile can

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/docker/docker/client"
 
@@ -72,11 +73,7 @@ func reuseInEngine(ctx context.Context, o *Options, j *job, names []string, repo
 		if len(l.Image.RootFS.DiffIDs) != early.Layers+1 {
 			continue
 		}
-		entries, err := cli.ImageHistory(ctx, l.ID)
-		if err != nil {
-			return false, nil // it went away meanwhile
-		}
-		for _, e := range entries {
+		for _, e := range l.Image.History {
 			if e.Comment == want {
 				return true, retag(ctx, cli, l, names, report)
 			}
@@ -129,6 +126,12 @@ func sameCompression(im *image.Image, c image.Compression) bool {
 	if im.Manifest == nil || len(im.Manifest.Layers) == 0 {
 		return false
 	}
-	top := im.Manifest.Layers[len(im.Manifest.Layers)-1].MediaType
-	return image.CompressionOf(top) == c.Kind
+	top := string(im.Manifest.Layers[len(im.Manifest.Layers)-1].MediaType)
+	kind := image.Uncompressed
+	for suffix, k := range map[string]string{"gzip": image.Gzip, "zstd": image.Zstandard} {
+		if strings.HasSuffix(top, suffix) {
+			kind = k
+		}
+	}
+	return kind == c.Kind
 }

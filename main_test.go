@@ -1,0 +1,230 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"docker-flatten/templates"
+)
+
+// command line, run in process.
+func flattenCommand(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(context.Background(), args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// example copies the README's example image to a directory of its own.
+func example(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("examples/prototype/image.tar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "image.tar")
+	if err := os.WriteFile(name, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestWrongUseGetsOneLineAndExit2(t *testing.T) {
+	cases := map[string][]string{
+		"no image":                   {},
+		"two images":                 {"a", "b"},
+		"unknown flag":               {"--frobnicate", "a"},
+		"unknown builder":            {"--builder", "kaniko", "a"},
+		"unknown verification":       {"--verify", "maybe", "a"},
+		"unknown progress":           {"--progress", "dots", "a"},
+		"unknown compression":        {"--compression", "lzma", "a"},
+		"compression level":          {"--compression", "gzip:99", "a"},
+		"bad tag":                    {"-t", "Not A Name", "a"},
+		"tag with a digest":          {"-t", "a@sha256:" + strings.Repeat("a", 64), "a"},
+		"report of an unknown kind":  {"--report", "r.pdf", "a"},
+		"unknown shell":              {"--completion", "tcsh"},
+		"empty reference":            {""},
+		"bad reference":              {"docker://UPPER"},
+		"quiet and tty":              {"-q", "--progress", "tty", "a"},
+		"json and archive on stdout": {"--json", "-o", "-", "a"},
+		"dry run to stdout":          {"--dry-run", "-o", "-", "a"},
+		"two products on stdout":     {"--context", "-", "-o", "-", "a"},
+	}
+	for name, args := range cases {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := flattenCommand(t, args...)
+			if code != exitUsage {
+				t.Errorf("exit code %d, want %d: %s", code, exitUsage, stderr)
+			}
+			if stdout != "" {
+				t.Errorf("printed on stdout: %s", stdout)
+			}
+			lines := strings.Split(strings.TrimRight(stderr, "\n"), "\n")
+			if len(lines) != 2 || !strings.HasPrefix(lines[0], "docker-flatten: ") || !strings.HasPrefix(lines[1], "hint: ") {
+				t.Errorf("not one line and a hint:\n%s", stderr)
+			}
+		})
+	}
+}
+
+func TestFailureNamesTheObject(t *testing.T) {
+	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+	missing := filepath.Join(t.TempDir(), "missing.tar")
+	cases := map[string]struct {
+		args []string
+		says []string
+	}{
+		"no engine":        {[]string{"app"}, []string{"/nowhere/docker.sock", "hint: "}},
+		"no such file":     {[]string{missing}, []string{"missing.tar"}},
+		"base too high":    {[]string{"--base", "99", example(t)}, []string{"99", "8 layers"}},
+		"base is no image": {[]string{"--base", "./nothing.tar", example(t)}, []string{"nothing.tar"}},
+		"no platform":      {[]string{"--platform", "linux/s390x", example(t)}, []string{"s390x"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			code, _, stderr := flattenCommand(t, append([]string{"--progress", "none"}, c.args...)...)
+			if code != exitFailed {
+				t.Errorf("exit code %d, want %d", code, exitFailed)
+			}
+			for _, s := range c.says {
+				if !strings.Contains(stderr, s) {
+					t.Errorf("doesn't say %q:\n%s", s, stderr)
+				}
+			}
+			if n := strings.Count(stderr, "\n"); n > 2 {
+				t.Errorf("%d lines:\n%s", n, stderr)
+			}
+		})
+	}
+}
+
+func TestProductAloneIsOnStdout(t *testing.T) {
+	src := example(t)
+	code, stdout, stderr := flattenCommand(t, "-t", "demo:flat", src)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	if !regexp.MustCompile(`^sha256:[0-9a-f]{64}\n$`).MatchString(stdout) {
+		t.Errorf("stdout is not the image ID alone: %q", stdout)
+	}
+	for _, s := range []string{"ADD layer.tar.gz /", "demo:flat"} {
+		if !strings.Contains(stderr, s) {
+			t.Errorf("stderr doesn't say %q:\n%s", s, stderr)
+		}
+	}
+}
+
+func TestPrototypeReadsFromMaintainerAddExposeCmd(t *testing.T) {
+	code, stdout, stderr := flattenCommand(t, "--dry-run", example(t))
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	var got []string
+	for _, line := range strings.Split(stdout, "\n") {
+		if line != "" && !strings.HasPrefix(line, "#") {
+			got = append(got, strings.Fields(line)[0])
+		}
+	}
+	if strings.Join(got, " ") != "FROM MAINTAINER ADD EXPOSE CMD" {
+		t.Errorf("the Dockerfile's instructions are %v:\n%s", got, stdout)
+	}
+	for _, s := range []string{"rm layerfile.txt", "EXPOSE 123 234"} {
+		if !strings.Contains(stdout, s) {
+			t.Errorf("the Dockerfile doesn't say %q:\n%s", s, stdout)
+		}
+	}
+}
+
+func TestQuietSaysNothingButTheID(t *testing.T) {
+	code, stdout, stderr := flattenCommand(t, "-q", "-t", "demo:flat", example(t))
+	if code != 0 || stderr != "" || stdout == "" {
+		t.Errorf("code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+func TestJSONIsOneObject(t *testing.T) {
+	code, stdout, stderr := flattenCommand(t, "--json", "--dry-run", example(t))
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	var report templates.Report
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil {
+		t.Fatal(err)
+	}
+	if !report.DryRun || len(report.Images) != 1 || len(report.Images[0].Layers) != 8 {
+		t.Errorf("report = %+v", report)
+	}
+}
+
+func TestReportPagesAreWritten(t *testing.T) {
+	dir := t.TempDir()
+	page, picture := filepath.Join(dir, "r.html"), filepath.Join(dir, "r.svg")
+	code, _, stderr := flattenCommand(t, "-q", "--dry-run", "--report", page, "--report", picture, example(t))
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	for name, start := range map[string]string{page: "<!doctype html>", picture: "<svg"} {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(strings.ToLower(string(b)), start) {
+			t.Errorf("%s has no %s", name, start)
+		}
+	}
+}
+
+func TestHelpNamesEveryOption(t *testing.T) {
+	code, stdout, _ := flattenCommand(t, "--help")
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	flags, _ := options(&command{})
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !strings.Contains(stdout, "--"+f.Name+" ") {
+			t.Errorf("the help text doesn't name --%s", f.Name)
+		}
+	})
+	for _, line := range strings.Split(stdout, "\n") {
+		if len(line) > 80 && !strings.Contains(line, "docker://") {
+			t.Errorf("wider than 80 columns: %s", line)
+		}
+	}
+}
+
+func TestPluginArguments(t *testing.T) {
+	t.Setenv("DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND", "/usr/bin/docker")
+	var e engineFlags
+	rest, err := e.parse([]string{"--host", "tcp://h:1", "-c", "remote", "flatten", "--context", "dir", "-t", "x", "app"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.host != "tcp://h:1" || e.context != "remote" {
+		t.Errorf("engine flags = %+v", e)
+	}
+	if strings.Join(rest, " ") != "--context dir -t x app" {
+		t.Errorf("own arguments = %v", rest)
+	}
+	if code, stdout, _ := flattenCommand(t, "flatten", "--help"); code != 0 || !strings.Contains(stdout, "Usage:") {
+		t.Errorf("docker flatten --help: code %d", code)
+	}
+}
+
+func TestPluginMetadata(t *testing.T) {
+	code, stdout, _ := flattenCommand(t, "docker-cli-plugin-metadata")
+	var m map[string]string
+	if err := json.Unmarshal([]byte(stdout), &m); err != nil || code != 0 {
+		t.Fatalf("code %d: %v", code, err)
+	}
+	if m["SchemaVersion"] != "0.1.0" || m["Vendor"] == "" || m["ShortDescription"] == "" {
+		t.Errorf("metadata = %v", m)
+	}
+}
