@@ -326,3 +326,25 @@ func engineOf(t *testing.T, name string, stack [][]ent, bases ...int) []engineCa
 	}
 	return out
 }
+
+// TestEngineCases has a real engine judge the named cases, those that it loads.
+func TestEngineCases(t *testing.T) {
+	e := needEngine(t)
+	var cases []engineCase
+	for _, c := range stackCases {
+		if c.refused {
+			tars := tarsOf(t, c.layers)
+			if err := e.load(t.Context(), [][][]byte{tars}); err == nil {
+				t.Errorf("%s: the engine loads the original, which was said to be refused", c.name)
+				e.remove(t.Context(), tars)
+			}
+			continue
+		}
+		bases := []int{0, 1}
+		if len(c.layers) > 2 {
+			bases = append(bases, 2)
+		}
+		cases = append(cases, engineOf(t, c.name, c.layers, bases...)...)
+	}
+	e.compare(t, cases)
+}

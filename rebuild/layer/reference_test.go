@@ -120,6 +120,9 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 			} else {
 				parent.children[base] = &tnode{inode: n, children: map[string]*tnode{}}
 			}
+			if n.records["SCHILY.xattr.trusted.overlay.opaque"] == "y" {
+				parent.children[base].opaque = true
+			}
 		case tar.TypeLink:
 			target, err := ref.linked(root, h.Linkname, copyInodes)
 			if err != nil {
