@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,7 +41,7 @@ func TestCompletionHasEveryOptionOfTheHelp(t *testing.T) {
 func bash(t *testing.T, dir, line string) []string {
 	t.Helper()
 	shell, err := exec.LookPath("bash")
-	if err != nil {
+	if err != nil || runtime.GOOS == "windows" {
 		t.Skip("no bash here to try its completion script with")
 	}
 	script, err := Completion("bash")

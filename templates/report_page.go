@@ -170,7 +170,9 @@ func sectionOf(im *ImageReport, index int) section {
 	}
 	s.MoreGone = len(im.Deleted) - len(s.Deleted)
 	s.History = entries(im.History, im, false)
-	s.NewHistory = entries(im.NewHistory, im, true)
+	if !im.Unchanged {
+		s.NewHistory = entries(im.NewHistory, im, true)
+	}
 	for _, d := range im.Disagreements {
 		s.Notes = append(s.Notes, note{"Config and history disagree", printable(d)})
 	}
