@@ -194,7 +194,7 @@ func TestHelpNamesEveryOption(t *testing.T) {
 		}
 	})
 	for _, line := range strings.Split(stdout, "\n") {
-		if len(line) > 80 && !strings.Contains(line, "docker://") {
+		if len(line) > 80 && !strings.Contains(line, "://") {
 			t.Errorf("wider than 80 columns: %s", line)
 		}
 	}

@@ -50,9 +50,9 @@ func (j *job) renderDockerfile(portable bool) ([]byte, error) {
 	if portable {
 		d.Removals = j.merged.Removals()
 		d.Before, d.After = asRoot(d, j.effectiveUser())
-	}
-	if j.needsBaseArchive() {
-		d.Base.Archive = "base.tar"
+		if j.needsBaseArchive() {
+			d.Base.Archive = "base.tar"
+		}
 	}
 	text, err := d.Render()
 	if err != nil {
@@ -160,7 +160,11 @@ func (j *job) madeBy(i int) string {
 // proveConfig interprets a generated Dockerfile the way a builder does, and
 // requires the image's own config to come out.
 func (j *job) proveConfig(dockerfile []byte) error {
-	result, err := build.Interpret(dockerfile, j.replay.Base)
+	base := j.replay.Base
+	if j.baseRef() == "scratch" {
+		base = nil
+	}
+	result, err := build.Interpret(dockerfile, base)
 	if err != nil {
 		return fmt.Errorf("read back the generated Dockerfile: %w", err)
 	}

@@ -211,7 +211,7 @@ func TestBaseScratchGivesOneLayer(t *testing.T) {
 	if n := len(open(t, out).DiffIDs); n != 1 {
 		t.Errorf("%d layers", n)
 	}
-	for _, line := range []string{"FROM scratch", `ENV PATH=/bin`, "ADD layer.tar.gz /", "EXPOSE 80", `CMD ["/bin/app","--serve"]`} {
+	for _, line := range []string{"FROM scratch", `ENV PATH=/bin`, "ADD layer.tar.gz /", "EXPOSE 80", `CMD ["/bin/app", "--serve"]`} {
 		if !strings.Contains(report.Images[0].Dockerfile, line) {
 			t.Errorf("the Dockerfile has no line %q:\n%s", line, report.Images[0].Dockerfile)
 		}
@@ -262,7 +262,7 @@ func TestWrittenContextHasNoWhiteoutsAndDeletesWithRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(dockerfile), `RUN ["rm","-rf","--","/etc/motd"]`) {
+	if !strings.Contains(string(dockerfile), `RUN ["rm", "-rf", "--", "/etc/motd"]`) {
 		t.Errorf("the Dockerfile doesn't delete /etc/motd:\n%s", dockerfile)
 	}
 	f, err := os.Open(filepath.Join(dir, "layer.tar.gz"))
