@@ -68,7 +68,7 @@ const maxLines = 8
 // indented. A word that is too long for a line is broken.
 func (s *summary) wrap(label, text string) {
 	indent := strings.Repeat(" ", columns.StringWidth(label))
-	if len(indent) > len("warning: ") {
+	if label == "" || len(indent) > len("warning: ") {
 		indent = "  "
 	}
 	line, empty := label, true // empty: nothing but the label or indent
@@ -105,11 +105,11 @@ func (s *summary) image(im *ImageReport) {
 		name += " (" + oneLine(im.Platform) + ")"
 	}
 	if im.Unchanged {
-		s.wrap(name+": ", "nothing to flatten: "+nothing(im))
+		s.wrap("", name+": nothing to flatten: "+nothing(im))
 		return
 	}
 	if s.report.Reused && !s.plan {
-		s.wrap(name+": ", "reused: an earlier run made the same image; "+change(im))
+		s.wrap("", name+": reused: an earlier run made the same image; "+change(im))
 		return
 	}
 	above := len(im.Layers) - im.Base.Layers
@@ -117,7 +117,7 @@ func (s *summary) image(im *ImageReport) {
 	if s.plan {
 		verb = "to merge"
 	}
-	s.wrap(name+": ", fmt.Sprintf("%s above the base %s into 1", count(above, "layer"), verb))
+	s.wrap("", fmt.Sprintf("%s: %s above the base %s into 1", name, count(above, "layer"), verb))
 	s.wrap("base: ", base(im))
 	s.line("")
 	s.layers(im)
