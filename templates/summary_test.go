@@ -229,7 +229,7 @@ func TestALongNameOfTheImageIsBrokenRatherThanCut(t *testing.T) {
 	r := tiny()
 	r.Source = "docker-archive:/home/someone/" + strings.Repeat("a-long-directory/", 5) + "image.tar"
 	got := strings.ReplaceAll(planText(t, r, 80), "\n  ", "")
-	if !strings.HasPrefix(got, r.Source) || !strings.Contains(got, "4 layers above the base to merge into 1") {
+	if !strings.HasPrefix(got, r.Source) || !strings.Contains(got, "(linux/amd64): 4 layers above") {
 		t.Error(got)
 	}
 }
