@@ -23,7 +23,9 @@ func disagreements(img, recorded *Image) []string {
 		if i := indexKey(h.Env, envKey(e)); i >= 0 {
 			add("ENV %s is %q; the history says %q", envKey(e), strings.TrimPrefix(e, envKey(e)+"="), strings.TrimPrefix(h.Env[i], envKey(e)+"="))
 		} else if e != "PATH="+DefaultPath {
-			unrecorded = append(unrecorded, envKey(e))
+			if k := readable(envKey(e)); !slices.Contains(unrecorded, k) {
+				unrecorded = append(unrecorded, k)
+			}
 		} else {
 			ordered = false
 		}
@@ -92,7 +94,13 @@ func labelDisagreements(want, have map[string]string) []string {
 func setDisagreements(name string, want, have []string) []string {
 	var out []string
 	less := func(a, b []string) []string {
-		return slices.DeleteFunc(slices.Clone(a), func(k string) bool { return slices.Contains(b, k) })
+		var out []string
+		for _, k := range a {
+			if !slices.Contains(b, k) {
+				out = append(out, readable(k))
+			}
+		}
+		return out
 	}
 	if l := less(want, have); len(l) > 0 {
 		out = append(out, fmt.Sprintf("%s %s: the history has no line for it", name, strings.Join(l, ", ")))

@@ -28,7 +28,7 @@ func guessBase(img *Image, ins []Instruction) (Base, bool) {
 	}
 	b := Base{}
 	take := func(entries int, why string) {
-		if n := layersBelow(ins, entries); n >= 1 && n <= top {
+		if n := layersBelow(ins, entries); n <= top && (n > b.Layers || n == b.Layers && n > 0 && entries > b.Entries) {
 			b = Base{Layers: n, Entries: entries, Evidence: why}
 		}
 	}
@@ -39,7 +39,7 @@ func guessBase(img *Image, ins []Instruction) (Base, bool) {
 		switch in := ins[i]; {
 		case in.Name == "CMD" && in.Layer < 0:
 			take(i+1, fmt.Sprintf("layers follow %s", brief(in)))
-		case in.Name == "MAINTAINER" && in.Layer < 0 && b.Layers < layersBelow(ins, i):
+		case in.Name == "MAINTAINER" && in.Layer < 0:
 			take(i, fmt.Sprintf("a Dockerfile starts with %s", brief(in)))
 		case otherBuild(ins, i):
 			take(i, fmt.Sprintf("%s goes on where %s ends", in.Dialect, builderBelow(ins, i)))
@@ -78,7 +78,7 @@ func rootEnd(img *Image, ins []Instruction, root int) (int, string) {
 		!paused(img.History[end-1].Created, img.History[end].Created) {
 		end++
 		if ins[end-1].Name == "CMD" {
-			return end, fmt.Sprintf("root file system %s", brief(ins[root]))
+			return end, fmt.Sprintf("root file system %s, up to %s", brief(ins[root]), brief(ins[end-1]))
 		}
 	}
 	// Without a CMD nothing tells whose the metadata is.
@@ -134,7 +134,7 @@ func needsRootfs(ins []Instruction) bool {
 
 // builders are the dialects of builders that work on top of a base; the
 // others make bases, or change a finished image.
-var builders = map[string]bool{"classic": true, "buildkit": true, "buildah": true, "kaniko": true, "jib": true, "ko": true, "buildpacks": true}
+var builders = map[string]bool{"classic": true, "buildkit": true, "buildah": true, "kaniko": true, "jib": true, "ko": true, "buildpacks": true, "docker-flatten": true}
 
 // otherBuild tells whether entry i is the first of another builder than the
 // entries below.
@@ -150,7 +150,7 @@ func otherBuild(ins []Instruction, i int) bool {
 func builderBelow(ins []Instruction, i int) string {
 	for i--; i >= 0; i-- {
 		switch d := ins[i].Dialect; d {
-		case "", "dockerfile", "commit", "squash", "umoci", "crane", "docker-flatten", "regclient":
+		case "", "dockerfile", "commit", "squash", "umoci", "crane", "regclient":
 		default:
 			return d
 		}

@@ -28,7 +28,7 @@ func (p *reader) pairs(rest string, n notation, have map[string]string) []Pair {
 	if n != original {
 		return plain
 	}
-	quoted, ok := p.quotedPairs(rest)
+	quoted, ok := p.quotedPairs(rest, have)
 	if !ok || agreement(plain, have) > agreement(quoted, have) {
 		return plain
 	}
@@ -135,7 +135,7 @@ func pairScore(key, value string, have map[string]string) int {
 
 // quotedPairs reads pairs in the Dockerfile's own text, where values may be
 // quoted and blanks escaped.
-func (p *reader) quotedPairs(rest string) ([]Pair, bool) {
+func (p *reader) quotedPairs(rest string, have map[string]string) ([]Pair, bool) {
 	words, ok := splitWords(rest)
 	if !ok || len(words) == 0 {
 		return nil, false
@@ -145,7 +145,8 @@ func (p *reader) quotedPairs(rest string) ([]Pair, bool) {
 		if !ok {
 			return nil, false
 		}
-		return []Pair{{unquote(key), unquote(p.expand(strings.TrimSpace(value)))}}, true
+		key = unquote(key)
+		return []Pair{{key, p.resolve(strings.TrimSpace(value), have[key])}}, true
 	}
 	var out []Pair
 	for _, w := range words {
@@ -153,9 +154,35 @@ func (p *reader) quotedPairs(rest string) ([]Pair, bool) {
 		if !ok {
 			return nil, false
 		}
-		out = append(out, Pair{unquote(key), unquote(p.expand(value))})
+		key = unquote(key)
+		out = append(out, Pair{key, p.resolve(value, have[key])})
 	}
 	return out, true
+}
+
+// resolve is a value without its quotes and variables. A variable that
+// nothing here sets may be the base's: if the config's value fits, it is the
+// one; else the variable is empty.
+func (p *reader) resolve(v, config string) string {
+	v = p.expand(v)
+	value := unquote(v)
+	if !strings.Contains(v, "$") || value == config {
+		return value
+	}
+	var b strings.Builder
+	at := 0
+	for _, m := range variable.FindAllStringIndex(value, -1) {
+		b.WriteString(regexp.QuoteMeta(value[at:m[0]]) + "(?s:.*)")
+		at = m[1]
+	}
+	if at == 0 {
+		return value
+	}
+	b.WriteString(regexp.QuoteMeta(value[at:]))
+	if re, err := regexp.Compile("^" + b.String() + "$"); err == nil && re.MatchString(config) {
+		return config
+	}
+	return variable.ReplaceAllString(value, "")
 }
 
 // splitWords splits at blanks outside quotes, keeping the quotes.

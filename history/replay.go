@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -44,11 +45,7 @@ func Plan(img *Image, ins []Instruction, base Base) (Replay, error) {
 			pl.steps = append(pl.steps, *in.Set)
 		}
 	}
-	from := clone(pl.r.Base)
-	if indexKey(from.Config.Env, "PATH") < 0 && indexKey(img.Config.Env, "PATH") >= 0 {
-		from.Config.Env = append(from.Config.Env, "PATH="+DefaultPath) // as FROM does
-	}
-	pl.recorded = apply(from, pl.steps)
+	pl.recorded = apply(pl.r.Base, pl.steps)
 
 	pl.author()
 	pl.env()
@@ -74,11 +71,23 @@ func Plan(img *Image, ins []Instruction, base Base) (Replay, error) {
 	}
 	all := append(slices.Clone(pl.r.Before), pl.r.After...)
 	pl.r.Inexpressible = append(pl.r.Inexpressible, pl.rest(all)...)
-	pl.r.Disagreements = append(pl.r.Disagreements, disagreements(pl.img, pl.recorded)...)
+	// What the base alone has too much is told by Cleared.
+	pl.r.Disagreements = append(pl.r.Disagreements, disagreements(pl.img, apply(withPath(pl.r.Base, img), pl.steps))...)
 	if doubt := LayerDoubt(img, ins); doubt != "" {
 		pl.r.Disagreements = append(pl.r.Disagreements, doubt)
 	}
 	return pl.r, nil
+}
+
+// withPath is the base with the PATH that FROM adds to one without, if the
+// image has a PATH.
+func withPath(base, img *Image) *Image {
+	if indexKey(base.Config.Env, "PATH") >= 0 || indexKey(img.Config.Env, "PATH") < 0 {
+		return base
+	}
+	out := clone(base)
+	out.Config.Env = append(out.Config.Env, "PATH="+DefaultPath)
+	return out
 }
 
 // firstMerged is the history index of the first entry above the base that
@@ -437,6 +446,18 @@ var rank = map[string]int{"MAINTAINER": 1, "LABEL": 2, "ENV": 3, "SHELL": 4, "EX
 // known to be inexpressible.
 func (pl *planner) rest(steps []Step) []string {
 	got := apply(pl.r.Base, append(steps, pl.refused...))
+	got.Config.ExposedPorts = maps.Clone(got.Config.ExposedPorts)
+	for _, s := range pl.refused {
+		for i := 0; s.Name == "EXPOSE" && i < len(s.Args); i++ {
+			// apply has made a proper port of it.
+			for _, port := range expandPorts(s.Args[i]) {
+				if _, ok := pl.want.ExposedPorts[port]; !ok {
+					delete(got.Config.ExposedPorts, port)
+				}
+			}
+			got.Config.ExposedPorts[s.Args[i]] = struct{}{}
+		}
+	}
 	if len(pl.refusedEnv) > 0 {
 		var env []string
 		for i, e := range pl.want.Env {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // String is the step as a person would write it, on one line where its values
@@ -63,6 +64,18 @@ func jsonList(args []string) string {
 	return "[" + strings.Join(words, ", ") + "]"
 }
 
+// duration leaves out the zero units that Duration.String adds: 1m, not 1m0s.
+func duration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
 func healthText(h *Healthcheck) string {
 	if h == nil {
 		return ""
@@ -72,16 +85,16 @@ func healthText(h *Healthcheck) string {
 	}
 	var words []string
 	if h.Interval != 0 {
-		words = append(words, "--interval="+h.Interval.String())
+		words = append(words, "--interval="+duration(h.Interval))
 	}
 	if h.Timeout != 0 {
-		words = append(words, "--timeout="+h.Timeout.String())
+		words = append(words, "--timeout="+duration(h.Timeout))
 	}
 	if h.StartPeriod != 0 {
-		words = append(words, "--start-period="+h.StartPeriod.String())
+		words = append(words, "--start-period="+duration(h.StartPeriod))
 	}
 	if h.StartInterval != 0 {
-		words = append(words, "--start-interval="+h.StartInterval.String())
+		words = append(words, "--start-interval="+duration(h.StartInterval))
 	}
 	if h.Retries != 0 {
 		words = append(words, "--retries="+strconv.Itoa(h.Retries))
