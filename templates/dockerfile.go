@@ -16,20 +16,20 @@ import (
 // Dockerfile is what the generated Dockerfile says. Every text in it may come
 // from an image that isn't trusted.
 type Dockerfile struct {
-	Image    string         // the flattened image as the user named it
-	ID       string         // its ID or digest; "" when it has none
-	Base     Base           // what is kept below the merged layer
-	Notes    []string       // further sentences for the head
-	Losses   []string       // what ADD can't keep of the merged layer, one line each
-	Disagree []string       // values in which the config differs from the history, one line each
-	From     string         // what FROM names: a reference, an ID or "scratch"
-	BaseEnv  []string       // names of variables that the base sets, which no ARG may take
-	Before   []history.Step // metadata before the merged layer
-	Merged   []Layer        // the layers that Add holds, lowest first
-	Removals []string       // absolute paths to delete from the base before ADD; nil when Add has whiteouts or nothing is deleted
-	Deleted  []string       // paths of the base that the merged layers delete, for the head
-	Add      string         // the layer's file name in the context, "layer.tar.gz"; "" when no layer is left to add
-	After    []history.Step // metadata after the merged layer
+	Image         string         // the flattened image as the user named it
+	ID            string         // its ID or digest; "" when it has none
+	Base          Base           // what is kept below the merged layer
+	Notes         []string       // further sentences for the head
+	Losses        []string       // what ADD can't keep of the merged layer, one line each
+	Disagreements []string       // values in which the config differs from the history, one line each
+	From          string         // what FROM names: a reference, an ID or "scratch"
+	BaseEnv       []string       // names of variables that the base sets, which no ARG may take
+	Before        []history.Step // metadata before the merged layer
+	Merged        []Layer        // the layers that Add holds, lowest first
+	Removals      []string       // absolute paths to delete from the base before ADD; nil when Add has whiteouts or nothing is deleted
+	Deleted       []string       // paths of the base that the merged layers delete, for the head
+	Add           string         // the layer's file name in the context, "layer.tar.gz"; "" when no layer is left to add
+	After         []history.Step // metadata after the merged layer
 }
 
 // Base describes the base for the head of the Dockerfile.

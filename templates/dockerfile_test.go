@@ -50,11 +50,11 @@ var dockerfiles = map[string]Dockerfile{
 	},
 	"corrections": {
 		Image: "app:1", From: "debian:12", Base: Base{Name: "debian:12", Layers: 2},
-		Disagree: []string{`ENV PATH: "/bin" in the history, "/usr/bin:/bin" in the config`},
-		Notes:    []string{"3 paths changed only in their times."},
-		BaseEnv:  []string{"PATH", "NL"},
-		Merged:   []Layer{{"", 10}},
-		Add:      "layer.tar.gz",
+		Disagreements: []string{`ENV PATH: "/bin" in the history, "/usr/bin:/bin" in the config`},
+		Notes:         []string{"3 paths changed only in their times."},
+		BaseEnv:       []string{"PATH", "NL"},
+		Merged:        []Layer{{"", 10}},
+		Add:           "layer.tar.gz",
 		After: []history.Step{
 			{Name: "ENV", Pairs: pairs([]string{"PATH", "/usr/bin:/bin"}), Why: "the history has another value"},
 			env("MOTD", "one\ntwo"),
@@ -75,11 +75,11 @@ var dockerfiles = map[string]Dockerfile{
 	},
 	"hostile": {
 		Image: "escape=`\nRUN evil", ID: "\x1b[2J\u202e", From: "debian", Base: Base{Name: "d\r\nRUN evil", Evidence: "\\\nRUN evil"},
-		Notes:    []string{"check=error=true", "syntax=evil/frontend", "\nRUN evil", "\u2028RUN evil\u0085RUN evil", "\xff\xfe"},
-		Losses:   []string{"\nRUN evil"},
-		Disagree: []string{"\rRUN evil"},
-		Deleted:  []string{"/a\nRUN evil", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i", "/j", "/k"},
-		Before:   []history.Step{{Name: "USER", Args: []string{"a"}, Why: "check=error=true\nRUN evil"}},
+		Notes:         []string{"check=error=true", "syntax=evil/frontend", "\nRUN evil", "\u2028RUN evil\u0085RUN evil", "\xff\xfe"},
+		Losses:        []string{"\nRUN evil"},
+		Disagreements: []string{"\rRUN evil"},
+		Deleted:       []string{"/a\nRUN evil", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i", "/j", "/k"},
+		Before:        []history.Step{{Name: "USER", Args: []string{"a"}, Why: "check=error=true\nRUN evil"}},
 		Merged: []Layer{
 			{"RUN a\nRUN evil\r\nRUN evil\rRUN evil\n# check=error=true\n\n", 1}, {"RUN " + strings.Repeat("long ", 100), 2},
 			{strings.Repeat("RUN evil\n", 50), 3}, {"RUN echo \x1b]0;title\x07 \u202e \x00 \xff \\", 4},
@@ -173,7 +173,7 @@ func FuzzComments(f *testing.F) {
 	f.Add("check=error=true")
 	f.Fuzz(func(t *testing.T, s string) {
 		d := Dockerfile{
-			Image: s, ID: s, From: "base", Base: Base{Name: s, Evidence: s, Archive: s}, Notes: []string{s}, Losses: []string{s}, Disagree: []string{s}, Deleted: []string{s},
+			Image: s, ID: s, From: "base", Base: Base{Name: s, Evidence: s, Archive: s}, Notes: []string{s}, Losses: []string{s}, Disagreements: []string{s}, Deleted: []string{s},
 			Before: []history.Step{{Name: "USER", Args: []string{"a"}, Why: s}}, Merged: []Layer{{s, 1}, {"RUN " + s, 2}}, Add: "layer.tar.gz",
 		}
 		text, err := d.Render()

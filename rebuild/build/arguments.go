@@ -18,7 +18,7 @@ func newlineArguments(dockerfile []byte) []string {
 	}
 	var names []string
 	for _, node := range parsed.AST.Children {
-		c, err := instructions.ParseInstruction(node)
+		c, err := instruction(node)
 		if arg, ok := c.(*instructions.ArgCommand); ok && err == nil {
 			for _, a := range arg.Args {
 				if a.Value == nil && !slices.Contains(names, a.Key) {

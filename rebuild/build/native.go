@@ -84,7 +84,7 @@ func Interpret(dockerfile []byte, base *history.Image) (*Result, error) {
 		return nil, err
 	}
 	for i, node := range parsed.AST.Children {
-		c, err := instructions.ParseInstruction(node)
+		c, err := instruction(node)
 		if err == nil {
 			if i == 0 {
 				err = s.from(c)
@@ -98,6 +98,14 @@ func Interpret(dockerfile []byte, base *history.Image) (*Result, error) {
 	}
 	s.classic()
 	return s.result, nil
+}
+
+// instruction parses an instruction without the comments above it: BuildKit
+// looks there for directives of its linter, and panics when it finds one but
+// has no linter.
+func instruction(node *parser.Node) (any, error) {
+	node.PrevComment = nil
+	return instructions.ParseInstruction(node)
 }
 
 func parseError(err error) error {

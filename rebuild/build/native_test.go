@@ -177,6 +177,13 @@ func TestInterpretTellsWhatTheClassicBuilderDoesOtherwise(t *testing.T) {
 	}
 }
 
+func TestInterpretIgnoresDirectivesOfTheLinter(t *testing.T) {
+	got, err := build.Interpret([]byte("FROM a\n# check=error=true\nUSER b\n"), nil)
+	if err != nil || got.Image.Config.User != "b" {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
 func TestInterpretRefusesWhatAGeneratedDockerfileCantHave(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                              "interpret dockerfile: file with no instructions",
