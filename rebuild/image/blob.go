@@ -131,7 +131,8 @@ func (r *layerReader) damaged(failed error) error {
 	if r.blob.desc.Digest == (v1.Hash{}) {
 		return failed
 	}
-	if _, err := io.Copy(io.Discard, r.stored); err != nil {
+	_, err := io.Copy(io.Discard, r.stored)
+	if err != nil && r.stored.n < r.blob.desc.Size {
 		return failed
 	}
 	if err := r.checkStored(); err != nil {

@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -103,6 +104,22 @@ func (o *opener) document(ctx context.Context, d v1.Descriptor) ([]byte, error) 
 	}
 	if got := digestOfBytes(raw); d.Digest.Algorithm == "sha256" && got != d.Digest {
 		return nil, &Error{Op: "read", Object: o.store.name(), Err: detail(ErrDigest, "digest mismatch: %s %s is %s", kindOf(d.MediaType), d.Digest, got)}
+	}
+	return raw, nil
+}
+
+// config fetches a config document and checks its digest.
+func (o *opener) config(ctx context.Context, d v1.Descriptor) ([]byte, error) {
+	r, err := o.store.open(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(r, largestDocument))
+	if err := errors.Join(err, r.Close()); err != nil {
+		return nil, &Error{Op: "read", Object: o.store.name(), Err: fmt.Errorf("config %s: %w", d.Digest, err)}
+	}
+	if got := digestOfBytes(raw); got != d.Digest {
+		return nil, &Error{Op: "read", Object: o.store.name(), Err: detail(ErrDigest, "digest mismatch: config %s is %s", d.Digest, got)}
 	}
 	return raw, nil
 }
@@ -211,7 +228,7 @@ func (o *opener) image(ctx context.Context, d v1.Descriptor, raw []byte) (*Image
 		o.warn("dropped %s: a %s, not an image", shortDigest(d.Digest.String()), m.Config.MediaType)
 		return nil, nil
 	}
-	config, err := o.document(ctx, m.Config)
+	config, err := o.config(ctx, m.Config)
 	if err != nil {
 		return nil, err
 	}

@@ -189,7 +189,7 @@ func (n *newImage) stored(manifest, layer v1.Descriptor) StoredImage {
 	if n.layer != nil {
 		s.DiffID = n.layer.diffID
 		if layer.Digest == (v1.Hash{}) {
-			s.Layer = v1.Descriptor{Digest: n.layer.digest, Size: n.layer.size, MediaType: ociLayerType(n.layer.kind)}
+			s.Layer = v1.Descriptor{Digest: n.layer.digest, Size: n.layer.size, MediaType: layerType(n.layer.kind, true)}
 		}
 	}
 	return s

@@ -43,11 +43,11 @@ func (w *storing) toEngine(ctx context.Context, images []NewImage) (*Stored, err
 		return nil, err
 	}
 	id := digestOfBytes(l.made.config)
-	if err := w.confirm(ctx, id.String(), l.made.diffIDs, l.wasThere); err != nil {
-		return nil, err
-	}
 	s := l.made.stored(v1.Descriptor{}, v1.Descriptor{})
 	s.BaseOmitted = l.omit
+	if err := w.confirm(ctx, id.String(), []StoredImage{s}, l.wasThere); err != nil {
+		return nil, err
+	}
 	return &Stored{ID: id.String(), Names: w.names, Images: []StoredImage{s}}, nil
 }
 
@@ -226,14 +226,14 @@ func (w *storing) has(ctx context.Context, id string) (bool, error) {
 
 // confirm makes sure that the loaded image has the layers that it should have,
 // and tags it. An image that isn't right goes again, unless it was there before.
-func (w *storing) confirm(ctx context.Context, id string, diffIDs []v1.Hash, wasThere bool) error {
+func (w *storing) confirm(ctx context.Context, id string, images []StoredImage, wasThere bool) error {
 	inspect, err := w.engine.ImageInspect(ctx, id)
 	if err != nil {
 		return engineError(w.engine.Client, "open the loaded image", id, err)
 	}
 	have, err := inspectedLayers(inspect)
-	if err == nil && !slices.Equal(have, diffIDs) {
-		err = fmt.Errorf("the engine made %d layers of the %d that it was given, or others", len(have), len(diffIDs))
+	if err == nil && !slices.ContainsFunc(images, func(s StoredImage) bool { return slices.Equal(s.DiffIDs, have) }) {
+		err = fmt.Errorf("the engine made %d layers of the %d that it was given, or others", len(have), len(images[0].DiffIDs))
 	}
 	tagged := 0
 	if err == nil {
