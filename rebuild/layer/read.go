@@ -3,6 +3,7 @@ package layer
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -43,7 +44,9 @@ func Read(r io.Reader, opt ReadOptions) (*Index, error) {
 		if !ok {
 			id = uint32(len(x.attrs))
 			interned[string(key)] = id
-			x.attrs = append(x.attrs, h.attr)
+			a := h.attr
+			a.uname, a.gname = strings.Clone(a.uname), strings.Clone(a.gname)
+			x.attrs = append(x.attrs, a)
 		}
 		text = appendField(text[:0], h.name)
 		text = appendField(text, h.link)
@@ -65,7 +68,8 @@ func Read(r io.Reader, opt ReadOptions) (*Index, error) {
 	return x, nil
 }
 
-// header is one entry as the scanner presents it; it is valid during one call.
+// header is one entry as the scanner presents it. Its strings are valid during one
+// call.
 type header struct {
 	entry
 	attr
@@ -95,12 +99,69 @@ type scanner struct {
 	layer   int
 	content bool
 	length  int64
+
+	buf  []byte
+	sum  *xxhash.Digest
+	deep hash.Hash // nil without content
+}
+
+func (s *scanner) fail(path string, err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = ErrTruncated
+	}
+	return &Error{Op: "read", Layer: s.layer, Path: strings.Clone(path), Err: err}
+}
+
+// scan calls visit for every entry, its body hashed. Headers of the common forms
+// it takes apart itself; from the first other one on, archive/tar reads the rest.
+func (s *scanner) scan(r io.Reader, visit func(*header) error) error {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	s.buf, s.sum = *buf, xxhash.New()
+	if s.content {
+		s.deep = sha256.New()
+	}
+	p := &plainReader{r: bufio.NewReaderSize(r, 1<<17)}
+	var h header
+	for {
+		ok, err := p.next(&h)
+		if err == io.EOF {
+			return s.drain(p)
+		}
+		if err != nil {
+			return s.fail("", err)
+		}
+		if !ok {
+			return s.scanAny(p, visit)
+		}
+		if err := s.entry(&h, p, visit); err != nil {
+			return err
+		}
+		if err := p.skip(padding(h.size)); err != nil {
+			return s.fail(h.name, err)
+		}
+	}
+}
+
+// drain reads what follows the archive.
+func (s *scanner) drain(p *plainReader) error {
+	for {
+		n, err := p.r.Read(s.buf)
+		p.at += int64(n)
+		if err == io.EOF {
+			s.length = p.at
+			return nil
+		}
+		if err != nil {
+			return s.fail("", err)
+		}
+	}
 }
 
 // counter counts what the tar reader has taken: right after a header that is
 // where the body starts.
 type counter struct {
-	r *bufio.Reader
+	r io.Reader
 	n int64
 }
 
@@ -110,31 +171,18 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (s *scanner) fail(path string, err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = ErrTruncated
-	}
-	return &Error{Op: "read", Layer: s.layer, Path: path, Err: err}
-}
-
-// scan calls visit for every entry, its body hashed.
-func (s *scanner) scan(r io.Reader, visit func(*header) error) error {
-	in := &counter{r: bufio.NewReaderSize(r, 1<<17)}
+// scanAny reads the rest of a tar with archive/tar.
+func (s *scanner) scanAny(p *plainReader, visit func(*header) error) error {
+	in := &counter{r: io.MultiReader(bytes.NewReader(p.raw), p.r), n: p.at - int64(len(p.raw))}
 	tr := tar.NewReader(in)
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	sum := xxhash.New()
-	var deep hash.Hash
-	if s.content {
-		deep = sha256.New()
-	}
 	var h header
 	var keys []string
 	var packed []byte
 	for {
 		t, err := tr.Next()
 		if err == io.EOF {
-			break
+			p.at = in.n
+			return s.drain(p)
 		}
 		if err != nil {
 			return s.fail("", err)
@@ -142,83 +190,76 @@ func (s *scanner) scan(r io.Reader, visit func(*header) error) error {
 		if t.Typeflag == tar.TypeXGlobalHeader {
 			continue // engines ignore it
 		}
-		h = header{name: cleanName(t.Name), link: t.Linkname}
-		if len(t.Name) > maxName || len(t.Linkname) > maxName {
-			return s.fail(h.name[:min(len(h.name), 64)]+"…", fmt.Errorf("name of %d bytes: %w", max(len(t.Name), len(t.Linkname)), ErrLimit))
-		}
+		h = header{name: t.Name, link: t.Linkname}
 		if h.kind, err = entryKind(t.Typeflag); err != nil {
-			return s.fail(h.name, err)
-		}
-		if h.name == "" {
-			if h.kind != typeDir {
-				return s.fail("/", errors.New("the root is not a directory"))
-			}
-			h.slash = rootApplies(t.Name)
+			return s.fail(t.Name, err)
 		}
 		// Engines hand owners to the kernel, which takes 32 bits of them.
 		h.mode, h.uid, h.gid = uint32(t.Mode), uint32(t.Uid), uint32(t.Gid)
 		h.uname, h.gname = t.Uname, t.Gname
 		h.mtime, h.nsec = t.ModTime.Unix(), uint32(t.ModTime.Nanosecond())
-		switch h.kind {
-		case typeChar, typeBlock:
-			h.major, h.minor = uint32(t.Devmajor), uint32(t.Devminor)
-		case typeDir, typeFifo, typeFile:
-			h.link = ""
-		}
+		h.major, h.minor = uint32(t.Devmajor), uint32(t.Devminor)
 		gnuTimes(t)
 		if len(t.PAXRecords) > 0 {
 			packed = appendRecords(packed[:0], t.PAXRecords, &keys)
 			h.records = records(packed)
 		}
-		h.body = -1
-		if h.kind == typeFile {
-			h.size, h.body = t.Size, in.n
-			if t.Typeflag == tar.TypeGNUSparse || isSparse(t) {
-				h.body = -1
-			}
-			sum.Reset()
-			if deep != nil {
-				deep.Reset()
-			}
-			var n int64
-			for n < t.Size {
-				k, err := tr.Read(*buf)
-				sum.Write((*buf)[:k])
-				if deep != nil {
-					deep.Write((*buf)[:k])
-				}
-				n += int64(k)
-				if err == io.EOF {
-					break
-				}
-				if err != nil {
-					return s.fail(h.name, err)
-				}
-			}
-			if n != t.Size {
-				return s.fail(h.name, ErrTruncated)
-			}
-			h.hash = sum.Sum64()
-			if deep != nil {
-				deep.Sum(h.digest[:0])
-			}
+		h.size, h.body = t.Size, in.n
+		if t.Typeflag == tar.TypeGNUSparse || isSparse(t) {
+			h.body = -1
 		}
-		if err := visit(&h); err != nil {
+		if err := s.entry(&h, tr, visit); err != nil {
 			return err
 		}
 	}
-	for {
-		n, err := in.Read(*buf)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return s.fail("", err)
-		}
-		_ = n
+}
+
+// entry completes a header, hashes the body and hands both on.
+func (s *scanner) entry(h *header, body io.Reader, visit func(*header) error) error {
+	raw := h.name
+	h.name = cleanName(raw)
+	if len(raw) > maxName || len(h.link) > maxName {
+		return s.fail(h.name[:min(len(h.name), 64)]+"…", fmt.Errorf("name of %d bytes: %w", max(len(raw), len(h.link)), ErrLimit))
 	}
-	s.length = in.n
-	return nil
+	if h.name == "" {
+		if h.kind != typeDir {
+			return s.fail("/", errors.New("the root is not a directory"))
+		}
+		h.slash = rootApplies(raw)
+	}
+	if h.kind != typeLink && h.kind != typeSymlink {
+		h.link = ""
+	}
+	if h.kind != typeChar && h.kind != typeBlock {
+		h.major, h.minor = 0, 0
+	}
+	if h.kind != typeFile {
+		h.size, h.body = 0, -1
+		return visit(h)
+	}
+	s.sum.Reset()
+	if s.deep != nil {
+		s.deep.Reset()
+	}
+	for left := h.size; left > 0; {
+		b := s.buf[:min(left, int64(len(s.buf)))]
+		if _, err := io.ReadFull(body, b); err != nil {
+			if err == io.EOF {
+				err = ErrTruncated
+			}
+			return s.fail(h.name, err)
+		}
+		s.sum.Write(b)
+		if s.deep != nil {
+			s.deep.Write(b)
+		}
+		left -= int64(len(b))
+	}
+	h.hash = s.sum.Sum64()
+	if s.deep != nil {
+		s.deep.Sum(h.digest[:0])
+	}
+	return visit(h)
 }
 
 // entryKind maps a header's type to the kinds that layers hold. Engines refuse

@@ -128,6 +128,7 @@ func (v *Verifier) differ(at uint32, what, want, have string) {
 func (v *Verifier) note(d Difference) {
 	v.ndiffs++
 	if len(v.diffs) < v.opt.First {
+		d.Have = strings.Clone(d.Have) // may be part of a read buffer
 		v.diffs = append(v.diffs, d)
 	}
 }

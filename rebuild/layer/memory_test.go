@@ -1,0 +1,101 @@
+package layer
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// generated is a Source of manyEntries.
+type generated struct {
+	n      int
+	prefix string
+}
+
+func (g generated) Open() (io.ReadCloser, error) { return manyEntries(g.n, g.prefix), nil }
+
+// TestMemory has a process of its own index, merge, write and verify a million
+// entries, and looks at the most memory that it ever had.
+func TestMemory(t *testing.T) {
+	const limit = 350 << 10 // KiB
+	if os.Getenv("DOCKER_FLATTEN_MEMORY_CHILD") != "" {
+		millionEntries(t)
+		return
+	}
+	if testing.Short() {
+		t.Skip("a million entries take a few seconds")
+	}
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		t.Skip("no /proc to read the peak from")
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestMemory$", "-test.v")
+	cmd.Env = append(os.Environ(), "DOCKER_FLATTEN_MEMORY_CHILD=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var peak int
+	for line := range strings.Lines(string(out)) {
+		if _, rest, ok := strings.Cut(line, "VmHWM:"); ok {
+			fmt.Sscan(rest, &peak)
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+	if peak == 0 || peak > limit {
+		t.Errorf("peak of %d KiB, want at most %d", peak, limit)
+	}
+}
+
+func millionEntries(t *testing.T) {
+	sources := []Source{generated{250_000, "a"}, generated{500_000, "b"}, generated{250_000, "a"}}
+	var idx []*Index
+	for i, s := range sources {
+		r, _ := s.Open()
+		x, err := Read(r, ReadOptions{Layer: i})
+		if err != nil {
+			t.Fatal(err)
+		}
+		idx = append(idx, x)
+	}
+	t.Logf("read:   %s", highWater())
+	m, err := Merge(idx[:1], idx[1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("merge:  %s", highWater())
+	v, err := NewVerifier(idx, 1, VerifyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w := io.Pipe()
+	done := make(chan error)
+	go func() { done <- v.Check(r) }()
+	err = m.Write(context.Background(), w, sources)
+	w.CloseWithError(err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("verify: %s", highWater())
+}
+
+func highWater() string {
+	f, err := os.Open("/proc/self/status")
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		if strings.HasPrefix(s.Text(), "VmHWM:") {
+			return s.Text()
+		}
+	}
+	return ""
+}
