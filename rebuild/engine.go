@@ -109,7 +109,7 @@ func (j *job) cleanUp() {
 	}
 	ctx := context.Background() // an interrupted run cleans up as well
 	for _, name := range slices.Backward(j.engineMade.remove) {
-		_, err := j.engineMade.client.ImageRemove(ctx, name, dockerimage.RemoveOptions{})
+		_, err := j.engineMade.client.ImageRemove(ctx, name, dockerimage.RemoveOptions{PruneChildren: true}) // a build leaves an image an instruction
 		if err != nil && !errors.Is(err, context.Canceled) && !client.IsErrNotFound(err) {
 			j.note("warning: remove " + name + ": " + err.Error())
 		}

@@ -79,10 +79,10 @@ func Flatten(ctx context.Context, o Options) (*templates.Report, error) {
 	// Build, verify while writing, and only then give it its names.
 	made := make([]image.NewImage, len(jobs))
 	for i, j := range jobs {
+		defer j.cleanUp()
 		if made[i], err = j.build(ctx); err != nil {
 			return nil, err
 		}
-		defer j.cleanUp()
 	}
 	stored, err := dest.Store(ctx, src, made, names, o.Compression)
 	if err != nil {
