@@ -78,7 +78,11 @@ type refusal string
 
 func (r refusal) Error() string { return string(r) }
 
-const errUTF8 = refusal("it isn't valid UTF-8")
+const (
+	errUTF8 = refusal("it isn't valid UTF-8")
+	// Builders look the paths of WORKDIR and VOLUME up.
+	errNUL = refusal("a path can't have a NUL")
+)
 
 func (a Arguments) write(s history.Step) (string, error) {
 	switch s.Name {
@@ -139,6 +143,9 @@ func (a Arguments) word(s history.Step) (string, error) {
 		if !cleanPath(v) {
 			return "", refusal(fmt.Sprintf("WORKDIR can't set %q: builders make a path absolute and clean it", v))
 		}
+		if strings.Contains(v, "\x00") {
+			return "", errNUL
+		}
 	case "STOPSIGNAL":
 		if v == "" {
 			return "", refusal("STOPSIGNAL can't be empty")
@@ -171,6 +178,9 @@ func volume(s history.Step) (string, error) {
 	for _, p := range s.Args {
 		if p == "" {
 			return "", refusal("a volume's path can't be empty")
+		}
+		if strings.Contains(p, "\x00") {
+			return "", errNUL
 		}
 		w, err := Arguments{}.argument(p)
 		if err != nil {

@@ -130,6 +130,8 @@ func TestInstructionRefusesWhatNoDockerfileCanSet(t *testing.T) {
 		{"relative directory", one("WORKDIR", "a"), `write WORKDIR instruction: WORKDIR can't set "a": builders make a path absolute and clean it`},
 		{"directory with a final slash", one("WORKDIR", "/a/"), `write WORKDIR instruction: WORKDIR can't set "/a/": builders make a path absolute and clean it`},
 		{"no directory", one("WORKDIR", ""), `write WORKDIR instruction: WORKDIR can't set "": builders make a path absolute and clean it`},
+		{"directory with a NUL", one("WORKDIR", "/a\x00"), "write WORKDIR instruction: a path can't have a NUL"},
+		{"volume with a NUL", one("VOLUME", "/a\x00"), "write VOLUME instruction: a path can't have a NUL"},
 		{"no signal", one("STOPSIGNAL", ""), "write STOPSIGNAL instruction: STOPSIGNAL can't be empty"},
 		{"no shell", one("SHELL"), "write SHELL instruction: SHELL needs at least one word"},
 		{"health check of two lines", health(history.Healthcheck{Test: []string{"CMD-SHELL", "a\nb"}}), "write HEALTHCHECK instruction: its command doesn't survive on a line of HEALTHCHECK CMD"},

@@ -191,12 +191,12 @@ func randomStep(r *rand.Rand, name string) history.Step {
 		}
 	case "VOLUME":
 		for _, p := range list() {
-			s.Args = append(s.Args, "/"+p)
+			s.Args = append(s.Args, "/"+strings.ReplaceAll(p, "\x00", "0"))
 		}
 	case "USER", "STOPSIGNAL":
 		s.Args = []string{"u" + text()}
 	case "WORKDIR":
-		s.Args = []string{"/w" + strings.ReplaceAll(text(), "/", "_")}
+		s.Args = []string{"/w" + strings.NewReplacer("/", "_", "\x00", "0").Replace(text())}
 	case "HEALTHCHECK":
 		s.Health = &history.Healthcheck{Test: append([]string{"CMD"}, list()...), Interval: time.Duration(r.Intn(5000)) * time.Second, Retries: r.Intn(9)}
 	case "CMD", "ENTRYPOINT":

@@ -39,7 +39,7 @@ type EngineOptions struct {
 	// Whiteouts in a file that ADD unpacks then become literal .wh. files on
 	// every store but containerd's, and FROM can't be an ID.
 	BuildKit bool
-	Progress io.Writer // the daemon's output, line by line; may be nil
+	Progress io.Writer // the classic builder's output, line by line; may be nil
 }
 
 // Engine has the daemon build the Dockerfile and returns the image's ID. It

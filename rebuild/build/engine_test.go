@@ -215,7 +215,7 @@ func TestEngineBuildsTheConfigThatInterpretSays(t *testing.T) {
 		"entry point resets CMD": {one("ENTRYPOINT", "x")},
 		"CMD before ENTRYPOINT":  {one("CMD", "x"), one("ENTRYPOINT", "y")},
 		"empty CMD":              {one("CMD")},
-		"long values":            {pairs("ENV", "A", strings.Repeat(`\`, 70_000), "B", strings.Repeat("\n", 10_000)), pairs("LABEL", strings.Repeat(" ", 70_000), strings.Repeat("#", 70_000)), one("CMD", strings.Repeat(" ", 70_000))},
+		"long values":            {pairs("ENV", "A", strings.Repeat(`\`, 70_000), "B", strings.Repeat("\n", 500)), pairs("LABEL", strings.Repeat(" ", 70_000), strings.Repeat("#", 70_000)), one("CMD", strings.Repeat(" ", 70_000))},
 	}
 	for seed := range int64(6) {
 		cases[fmt.Sprintf("random %d", seed)] = everything(random(seed))
