@@ -248,15 +248,23 @@ func (p *reader) ports(rest string, n notation) []string {
 		}
 	}
 	var out []string
-	for _, w := range words {
+	seen := map[string]bool{}
+	for i, w := range words {
+		if i == maxPortWords {
+			break
+		}
 		for _, port := range expandPorts(unquote(w)) {
-			if !slices.Contains(out, port) {
+			if !seen[port] {
+				seen[port] = true
 				out = append(out, port)
 			}
 		}
 	}
 	return out
 }
+
+// maxPortWords bounds the work: each word may be a range of all ports.
+const maxPortWords = 1000
 
 // expandPorts turns 80, 80/tcp and 8000-8002/udp into the keys that the
 // builders store (docker/go-connections, nat.ParsePortSpec). What is no port

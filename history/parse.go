@@ -94,6 +94,12 @@ func (p *reader) read(e ocispec.History) Instruction {
 		in, ok := d.read(p, e)
 		if ok {
 			in.Dialect = d.name
+			if in.Text = strings.TrimRight(in.Text, " \n"); in.Text == "" {
+				in.Text = e.CreatedBy
+			}
+			if in.Text == "" {
+				in.Text = "(no record)"
+			}
 			return in
 		}
 	}

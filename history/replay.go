@@ -229,20 +229,29 @@ func (pl *planner) sets(name string, want, have map[string]struct{}) {
 			delete(have, k)
 		}
 	}
+	last := map[string]int{} // by key, the last entry that sets it
+	place := map[string]int{}
+	for _, s := range pl.steps {
+		for i, a := range s.Args {
+			if s.Name == name {
+				last[a], place[a] = s.Entry, i
+			}
+		}
+	}
 	at := map[int][]string{}
 	for _, k := range sortedKeys(want) {
 		if _, ok := have[k]; ok {
 			continue
 		}
-		s, ok := pl.last(name, func(s Step) bool { return slices.Contains(s.Args, k) })
+		entry, ok := last[k]
 		if !ok {
-			s.Entry = -1
+			entry = -1
 		}
 		if why := expressible(Step{Name: name, Args: []string{k}}); why != "" {
 			pl.refuse(Step{Name: name, Args: []string{k}}, why)
 			continue
 		}
-		at[s.Entry] = append(at[s.Entry], k)
+		at[entry] = append(at[entry], k)
 	}
 	for entry, keys := range at {
 		s := Step{Name: name, Entry: entry, Args: keys}
@@ -252,8 +261,7 @@ func (pl *planner) sets(name string, want, have map[string]struct{}) {
 			continue
 		}
 		// The entry's own order.
-		old, _ := pl.last(name, func(s Step) bool { return s.Entry == entry })
-		sort.SliceStable(s.Args, func(i, j int) bool { return slices.Index(old.Args, s.Args[i]) < slices.Index(old.Args, s.Args[j]) })
+		sort.SliceStable(s.Args, func(i, j int) bool { return place[s.Args[i]] < place[s.Args[j]] })
 		pl.add(float64(entry), s)
 	}
 }

@@ -2,6 +2,7 @@ package history
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,17 +26,43 @@ func (s Step) String() string {
 		}
 		return s.Name + " " + jsonList(s.Args)
 	case "EXPOSE":
-		words := make([]string, len(s.Args))
-		for i, a := range s.Args {
-			words[i] = strings.TrimSuffix(a, "/tcp")
-		}
-		return "EXPOSE " + strings.Join(words, " ")
+		return "EXPOSE " + strings.Join(portRanges(s.Args), " ")
 	case "SHELL", "VOLUME":
 		return s.Name + " " + jsonList(s.Args)
 	case "HEALTHCHECK":
 		return "HEALTHCHECK " + healthText(s.Health)
 	}
 	return strings.TrimRight(s.Name+" "+strings.Join(s.Args, " "), " ")
+}
+
+// portRanges writes neighbouring ports as a range, and tcp without its name.
+func portRanges(args []string) []string {
+	var out []string
+	for i := 0; i < len(args); {
+		lo, proto, ok := port(args[i])
+		j, hi := i+1, lo
+		for ok && j < len(args) {
+			n, p, isPort := port(args[j])
+			if !isPort || p != proto || n != hi+1 {
+				break
+			}
+			hi, j = n, j+1
+		}
+		if j-i < 3 { // a pair reads better as such
+			out = append(out, strings.TrimSuffix(args[i], "/tcp"))
+			i++
+			continue
+		}
+		out = append(out, strings.TrimSuffix(fmt.Sprintf("%d-%d/%s", lo, hi, proto), "/tcp"))
+		i = j
+	}
+	return out
+}
+
+func port(arg string) (n uint64, proto string, ok bool) {
+	number, proto, _ := strings.Cut(arg, "/")
+	n, err := strconv.ParseUint(number, 10, 16)
+	return n, proto, err == nil
 }
 
 // bareCommand tells whether a shell form can stand as it is.
