@@ -35,6 +35,22 @@ func (a *byteArena) from(at uint64) []byte {
 	return a.chunks[at>>32][uint32(at):]
 }
 
+// addName stores a short string whose place takes four bytes. It fails when the
+// arena is full.
+func (a *byteArena) addName(s string) (at uint32, ok bool) {
+	if len(s) > maxName {
+		return 0, false
+	}
+	p := a.add(viewBytes(s))
+	return uint32(p>>32)<<chunkBits | uint32(p), p>>32 < 1<<(32-chunkBits)
+}
+
+// nameAt gives a string that addName has stored.
+func (a *byteArena) nameAt(at uint32, length uint16) string {
+	i := at & (chunkSize - 1)
+	return view(a.chunks[at>>chunkBits][i : i+uint32(length)])
+}
+
 // view gives bytes that never change as a string, without a copy.
 func view(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b), len(b))

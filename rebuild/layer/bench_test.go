@@ -1,7 +1,6 @@
 package layer
 
 import (
-	"archive/tar"
 	"bytes"
 	"context"
 	"fmt"
@@ -160,20 +159,46 @@ func BenchmarkVerify(b *testing.B) {
 }
 
 // manyEntries is a tar of n small files in directories of a hundred, made as it
-// is read.
-func manyEntries(n int, prefix string) io.ReadCloser {
-	r, w := io.Pipe()
-	go func() {
-		t := tar.NewWriter(w)
-		for i := range n {
-			if i%100 == 0 {
-				t.WriteHeader(&tar.Header{Name: fmt.Sprintf("%s/usr/lib/node_modules/package-%d/", prefix, i/100), Typeflag: tar.TypeDir, Mode: 0o755, ModTime: epoch})
-				continue
-			}
-			t.WriteHeader(&tar.Header{Name: fmt.Sprintf("%s/usr/lib/node_modules/package-%d/dist/file-%d.js", prefix, i/100, i), Typeflag: tar.TypeReg, Mode: 0o644, Size: 1, ModTime: epoch})
-			t.Write([]byte("x"))
+// is read, without garbage.
+type manyEntries struct {
+	n      int
+	prefix string
+	i      int
+	f      formatter
+	name   []byte
+	b      []byte
+}
+
+func (m *manyEntries) Close() error { return nil }
+
+func (m *manyEntries) Read(p []byte) (int, error) {
+	if len(m.b) == 0 {
+		if m.i > m.n {
+			return 0, io.EOF
 		}
-		w.CloseWithError(t.Close())
-	}()
-	return r
+		m.next()
+		m.i++
+	}
+	k := copy(p, m.b)
+	m.b = m.b[k:]
+	return k, nil
+}
+
+func (m *manyEntries) next() {
+	if m.i == m.n {
+		m.b = zeros[:]
+		return
+	}
+	m.name = fmt.Appendf(m.name[:0], "%s/usr/lib/node_modules/package-%d/", m.prefix, m.i/100)
+	h := outHeader{kind: typeDir, mode: 0o755, mtime: 1e9}
+	if m.i%100 != 0 {
+		m.name = fmt.Appendf(m.name, "dist/file-%d.js", m.i)
+		h = outHeader{kind: typeFile, mode: 0o644, mtime: 1e9, size: 1}
+	}
+	h.name = view(m.name)
+	m.b = m.f.format(&h)
+	if h.size > 0 {
+		m.f.out = append(append(m.f.out, 'x'), zeros[:blockSize-1]...)
+		m.b = m.f.out
+	}
 }

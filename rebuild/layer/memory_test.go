@@ -17,7 +17,7 @@ type generated struct {
 	prefix string
 }
 
-func (g generated) Open() (io.ReadCloser, error) { return manyEntries(g.n, g.prefix), nil }
+func (g generated) Open() (io.ReadCloser, error) { return &manyEntries{n: g.n, prefix: g.prefix}, nil }
 
 // TestMemory has a process of its own index, merge, write and verify a million
 // entries, and looks at the most memory that it ever had.

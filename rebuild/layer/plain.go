@@ -154,8 +154,6 @@ func (p *plainReader) fields(h *header, b []byte) bool {
 	h.name, h.link = text(b[:100]), text(b[157:257])
 	h.uname, h.gname = text(b[265:297]), text(b[297:329])
 	if b[345] != 0 {
-		// Room for the whole name stands before the block: its own bytes up to
-		// the prefix are read by now.
 		prefix := text(b[345:500])
 		p.pack = append(append(append(p.pack[:0], prefix...), '/'), h.name...)
 		h.name = string(p.pack)

@@ -25,7 +25,7 @@ type ReadOptions struct {
 }
 
 // maxName bounds one name. Kernels stop at 4 KiB; tars may go on.
-const maxName = 1 << 16
+const maxName = 1<<16 - 1
 
 const bufferSize = 1 << 20
 

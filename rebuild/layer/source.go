@@ -59,8 +59,9 @@ func readAt(r io.ReaderAt, p []byte, at int64) error {
 
 // streamBodies goes through an uncompressed tar and stops at the bodies.
 type streamBodies struct {
-	r  io.Reader
-	at int64
+	r   io.Reader
+	at  int64
+	buf []byte
 }
 
 func (b *streamBodies) start(_ int, e *entry) error {
@@ -72,8 +73,16 @@ func (b *streamBodies) start(_ int, e *entry) error {
 		if _, err := s.Seek(skip, io.SeekCurrent); err != nil {
 			return err
 		}
-	} else if _, err := io.CopyN(io.Discard, b.r, skip); err != nil {
-		return err
+	} else {
+		if b.buf == nil {
+			b.buf = make([]byte, windowSize)
+		}
+		for skip > 0 {
+			n, err := b.r.Read(b.buf[:min(skip, windowSize)])
+			if skip -= int64(n); skip > 0 && err != nil {
+				return err
+			}
+		}
 	}
 	b.at = e.body
 	return nil

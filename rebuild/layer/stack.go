@@ -17,8 +17,8 @@ type stack struct {
 	starts []uint32 // number of the first entry of each layer, and one more
 
 	places []place // every path that was ever named
-	text   []byte
-	lookup map[uint64]uint32
+	text   byteArena
+	lookup []uint32 // places by the hash of parent and name; nowhere for a free slot
 	seed   maphash.Seed
 
 	view    []cell // by place: what the layers so far show
@@ -90,13 +90,38 @@ func newStack(layers []*Index, base int) *stack {
 	s.places[0] = place{parent: nowhere, child: nowhere, sibling: nowhere}
 	s.view = make([]cell, 1, n+16)
 	s.mine = make([]cell, 1, n+16)
-	s.lookup = make(map[uint64]uint32, n)
+	s.lookup = make([]uint32, 2*n+64)
+	s.fill()
 	return s
+}
+
+func (s *stack) slot(parent uint32, name string) int {
+	h := maphash.String(s.seed, name) ^ uint64(parent)*0x9e3779b97f4a7c15
+	return int(h % uint64(len(s.lookup)))
+}
+
+func (s *stack) grow() {
+	s.lookup = make([]uint32, 2*len(s.lookup))
+	s.fill()
+}
+
+// fill enters every place in the empty lookup table.
+func (s *stack) fill() {
+	for i := range s.lookup {
+		s.lookup[i] = nowhere
+	}
+	for at := 1; at < len(s.places); at++ {
+		slot := s.slot(s.places[at].parent, s.name(uint32(at)))
+		for s.lookup[slot] != nowhere {
+			slot = (slot + 1) % len(s.lookup)
+		}
+		s.lookup[slot] = uint32(at)
+	}
 }
 
 func (s *stack) name(at uint32) string {
 	p := &s.places[at]
-	return view(s.text[p.name : p.name+uint32(p.length)])
+	return s.text.nameAt(p.name, p.length)
 }
 
 func (s *stack) path(at uint32) string {
@@ -111,27 +136,29 @@ func (s *stack) path(at uint32) string {
 // in gives the place of a name in a directory; nowhere if there is none and it
 // isn't to be made.
 func (s *stack) in(parent uint32, name string, create bool) uint32 {
-	h := maphash.String(s.seed, name) ^ uint64(parent)*0x9e3779b97f4a7c15
-	for ; ; h++ {
-		at, ok := s.lookup[h]
-		if !ok {
-			break
-		}
-		if s.places[at].parent == parent && s.name(at) == name {
+	if 2*len(s.places) > len(s.lookup) {
+		s.grow()
+	}
+	slot := s.slot(parent, name)
+	for ; s.lookup[slot] != nowhere; slot = (slot + 1) % len(s.lookup) {
+		if at := s.lookup[slot]; s.places[at].parent == parent && s.name(at) == name {
 			return at
 		}
 	}
-	if !create || len(s.text)+len(name) > math.MaxUint32 {
+	if !create {
+		return nowhere
+	}
+	text, ok := s.text.addName(name)
+	if !ok {
 		return nowhere
 	}
 	at := uint32(len(s.places))
 	s.places = append(s.places, place{
 		parent: parent, child: nowhere, sibling: s.places[parent].child,
-		name: uint32(len(s.text)), length: uint16(len(name)),
+		name: text, length: uint16(len(name)),
 	})
-	s.text = append(s.text, name...)
 	s.places[parent].child = at
-	s.lookup[h] = at
+	s.lookup[slot] = at
 	s.view = append(s.view, cell{})
 	s.mine = append(s.mine, cell{})
 	return at
@@ -185,6 +212,9 @@ func (s *stack) unpack(it item) (uint32, error) {
 	}
 	if hidden, ok := strings.CutPrefix(base, ".wh."); ok {
 		at := s.in(parent, hidden, true)
+		if at == nowhere {
+			return nowhere, ErrLimit
+		}
 		switch s.mine[at].kind {
 		case cellNone:
 			s.put(at, cell{kind: cellWhiteout})
@@ -201,6 +231,9 @@ func (s *stack) unpack(it item) (uint32, error) {
 		s.afterLink(inode, it.id)
 	}
 	at := s.in(parent, base, true)
+	if at == nowhere {
+		return nowhere, ErrLimit
+	}
 	old := s.mine[at]
 	s.again = old.kind == cellDir || old.kind == cellFile
 	if it.kind == typeDir {
@@ -222,10 +255,9 @@ func (s *stack) unpack(it item) (uint32, error) {
 // links, and makes what is missing if create is set.
 func (s *stack) walk(path string, create bool) (uint32, error) {
 	at := uint32(0)
-	todo := strings.Split(path, "/")
-	for links := 0; len(todo) > 0; {
-		part := todo[0]
-		todo = todo[1:]
+	for links := 0; path != ""; {
+		var part string
+		part, path, _ = strings.Cut(path, "/")
 		if part == "" || part == "." {
 			continue
 		}
@@ -245,13 +277,13 @@ func (s *stack) walk(path string, create bool) (uint32, error) {
 			if f.kind != typeSymlink {
 				return nowhere, ErrNotDirectory
 			}
-			if links++; links > 255 || len(f.link) > maxName {
+			if links++; links > 255 || len(f.link)+len(path) > maxName {
 				return nowhere, ErrLoop
 			}
 			if strings.HasPrefix(f.link, "/") {
 				at = 0
 			}
-			todo = append(strings.Split(f.link, "/"), todo...)
+			path = f.link + "/" + path
 			continue
 		case cellNone, cellWhiteout:
 			if !create {
@@ -304,10 +336,9 @@ func (s *stack) linkTarget(name string) (uint32, error) {
 // below finds a path in what the lower layers show.
 func (s *stack) below(path string) uint32 {
 	at := uint32(0)
-	todo := strings.Split(path, "/")
-	for links := 0; len(todo) > 0; {
-		part := todo[0]
-		todo = todo[1:]
+	for links := 0; path != ""; {
+		var part string
+		part, path, _ = strings.Cut(path, "/")
 		if part == "" || part == "." {
 			continue
 		}
@@ -321,15 +352,15 @@ func (s *stack) below(path string) uint32 {
 		if next == nowhere || s.view[next].kind == cellNone {
 			return nowhere
 		}
-		if s.view[next].kind == cellFile && len(todo) > 0 {
+		if s.view[next].kind == cellFile && path != "" {
 			f := s.facts(s.view[next].inode)
-			if links++; f.kind != typeSymlink || links > 255 {
+			if links++; f.kind != typeSymlink || links > 255 || len(f.link)+len(path) > maxName {
 				return nowhere
 			}
 			if strings.HasPrefix(f.link, "/") {
 				at = 0
 			}
-			todo = append(strings.Split(f.link, "/"), todo...)
+			path = f.link + "/" + path
 			continue
 		}
 		at = next

@@ -32,7 +32,7 @@ const (
 // gone may still have to be deleted from the base.
 type node struct {
 	parent, first, next uint32
-	text                uint32 // offset of the last component in tree.text
+	text                uint32 // the last component, in tree.text
 	length              uint16
 	kind                nodeKind
 	flags               uint8
@@ -45,7 +45,7 @@ type node struct {
 // keyed by parent and component.
 type tree struct {
 	nodes []node
-	text  []byte
+	text  byteArena
 	table []uint32
 	seed  maphash.Seed
 }
@@ -74,7 +74,7 @@ func (t *tree) slot(parent uint32, name string) uint32 {
 }
 
 func (t *tree) component(n *node) string {
-	return view(t.text[n.text : n.text+uint32(n.length)])
+	return t.text.nameAt(n.text, n.length)
 }
 
 // child looks a component up in a directory.
@@ -95,15 +95,15 @@ func (t *tree) addChild(parent uint32, name string) (uint32, error) {
 	if id := t.child(parent, name); id != none {
 		return id, nil
 	}
-	if len(t.text)+len(name) > math.MaxUint32 || len(t.nodes) >= none-1 || len(name) > math.MaxUint16 {
+	text, ok := t.text.addName(name)
+	if !ok || len(t.nodes) >= none-1 {
 		return none, ErrLimit
 	}
 	id := uint32(len(t.nodes))
 	t.nodes = append(t.nodes, node{
 		parent: parent, first: none, next: t.nodes[parent].first,
-		text: uint32(len(t.text)), length: uint16(len(name)), entry: none, inode: none,
+		text: text, length: uint16(len(name)), entry: none, inode: none,
 	})
-	t.text = append(t.text, name...)
 	t.nodes[parent].first = id
 	if len(t.nodes) > len(t.table)/4*3 {
 		t.rehash()

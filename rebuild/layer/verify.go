@@ -202,7 +202,13 @@ func (v *Verifier) compare(first uint32) {
 		v.differ(0, "metadata of the root: missing", "", "")
 	}
 	type pair struct{ want, have, at uint32 }
-	var pairs []pair
+	files := 0
+	for _, c := range s.view {
+		if c.kind == cellFile {
+			files++
+		}
+	}
+	pairs := make([]pair, 0, files)
 	for at := 1; at < len(s.places); at++ {
 		id := uint32(at)
 		var want cell
@@ -293,7 +299,7 @@ func (v *Verifier) same(at uint32, want, have facts) {
 		case want.hash != have.hash:
 			v.differ(at, "content", fmt.Sprintf("%016x", want.hash), fmt.Sprintf("%016x", have.hash))
 		case v.opt.Content && want.digest != have.digest:
-			v.differ(at, "content", fmt.Sprintf("%x", want.digest[:8]), fmt.Sprintf("%x", have.digest[:8]))
+			v.differ(at, "content", short(want.digest), short(have.digest))
 		}
 	}
 	if want.records != have.records {
@@ -338,6 +344,8 @@ func shown(value string, there bool) string {
 	}
 	return strconv.Quote(value)
 }
+
+func short(digest [32]byte) string { return fmt.Sprintf("%x", digest[:8]) }
 
 func secs(f facts) string { return paxTime(f.mtime, f.nsec) }
 
