@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -41,9 +42,8 @@ func (s *Source) openRegistry(ctx context.Context, opt Options) error {
 	}
 	for _, im := range s.Images {
 		im.registry = reg
-		if tag, ok := ref.(name.Tag); ok {
+		if _, ok := ref.(name.Tag); ok {
 			im.Names = []string{s.Ref.Name}
-			_ = tag
 		}
 	}
 	return nil
@@ -85,7 +85,11 @@ func registryError(op, object string, err error) error {
 	}
 	e := &Error{Op: op, Object: object, Err: err}
 	var said *transport.Error
+	var dial *net.OpError
 	if !errors.As(err, &said) {
+		if errors.As(err, &dial) && dial.Op == "dial" {
+			e.Err = fmt.Errorf("the registry isn't reachable: %w", dial)
+		}
 		return e
 	}
 	switch said.StatusCode {

@@ -126,7 +126,7 @@ func (s *saving) file(ctx context.Context, name string, size int64, r io.Reader)
 	if err != nil && err != io.EOF {
 		return s.broken(err)
 	}
-	if bytes.ContainsAny(head, "{[") && size <= largestDocument || size < 512 {
+	if bytes.ContainsAny(head, "{[") && size <= largestDocument || smallFiles[path.Base(name)] {
 		doc, err := io.ReadAll(b)
 		if err != nil {
 			return s.broken(err)
@@ -150,6 +150,9 @@ func (s *saving) file(ctx context.Context, name string, size int64, r io.Reader)
 	}
 	return nil
 }
+
+// smallFiles are the other files of a stream that aren't layers.
+var smallFiles = map[string]bool{"VERSION": true, "oci-layout": true, "json": true, "repositories": true}
 
 // layersOf are the layers that a file holds, as far as its name tells; nil if
 // it doesn't.

@@ -14,11 +14,12 @@ import (
 // the parent's ID and, for the topmost layer, the whole config (moby,
 // image/v1.CreateID). With them a layer is known by its place before it is read.
 //
-// The topmost layer's can't be foretold, but it is the only other one.
+// The topmost layer's can't be foretold, but only its json has a config.
 type legacyNames struct {
 	chainIDs []v1.Hash
 	index    map[string]int // of every layer but the topmost, once proven
 	proven   bool           // a name from the stream was among those foretold
+	top      string         // the topmost layer's, once its json has been seen
 }
 
 func newLegacyNames(diffIDs []v1.Hash) *legacyNames {
@@ -36,11 +37,15 @@ func newLegacyNames(diffIDs []v1.Hash) *legacyNames {
 // all of them have the same fields but for the IDs, the same ones that went
 // into the digests.
 func (n *legacyNames) learn(dir string, document []byte) {
-	if n.proven || len(n.chainIDs) < 2 {
-		return
-	}
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(document, &fields) != nil {
+		return
+	}
+	if fields["config"] != nil {
+		n.top = dir
+		return
+	}
+	if n.proven || len(n.chainIDs) < 2 {
 		return
 	}
 	for _, added := range []string{"id", "parent", "os"} { // after the digest was taken
@@ -67,8 +72,8 @@ func (n *legacyNames) learn(dir string, document []byte) {
 
 // find returns the place of the layer in directory dir, if it is known.
 func (n *legacyNames) find(dir string) (int, bool) {
-	if len(n.chainIDs) == 1 {
-		return 0, true
+	if len(n.chainIDs) == 1 || dir == n.top {
+		return len(n.chainIDs) - 1, true
 	}
 	if !n.proven {
 		return 0, false
