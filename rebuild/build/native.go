@@ -26,7 +26,11 @@ type Result struct {
 	Classic  *history.Image
 	Sources  []string // the files of the context that ADD unpacks into /, in order
 	Removals []string // the paths that RUN rm deletes, in order
-	History  []Entry  // one for each instruction after FROM that leaves a history entry, in order
+	// Discarded are those of Removals that lie in a volume which is declared
+	// before: the classic builder mounts a copy there for the command and
+	// throws it away, so that the deletion isn't in the image.
+	Discarded []string
+	History   []Entry // one for each instruction after FROM that leaves a history entry, in order
 }
 
 // Entry is one instruction.

@@ -177,6 +177,24 @@ func TestInterpretTellsWhatTheClassicBuilderDoesOtherwise(t *testing.T) {
 	}
 }
 
+func TestInterpretTellsDeletionsThatTheClassicBuilderDiscards(t *testing.T) {
+	got, err := build.Interpret([]byte(`FROM base
+VOLUME /late/
+RUN ["rm", "-rf", "--", "/base", "/base/a", "/basement/b", "/late/c"]
+RUN ["sh", "-c", "p=$(printf '/base/caf\\351\\012.'); rm -rf -- \"${p%.}\""]
+VOLUME /etc
+`), baseImage())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"/base", "/base/a", "/basement/b", "/late/c", "/base/caf\xe9\n"}; !slices.Equal(got.Removals, want) {
+		t.Errorf("removals %q", got.Removals)
+	}
+	if want := []string{"/base/a", "/late/c", "/base/caf\xe9\n"}; !slices.Equal(got.Discarded, want) {
+		t.Errorf("discarded %q", got.Discarded)
+	}
+}
+
 func TestInterpretIgnoresDirectivesOfTheLinter(t *testing.T) {
 	got, err := build.Interpret([]byte("FROM a\n# check=error=true\nUSER b\n"), nil)
 	if err != nil || got.Image.Config.User != "b" {

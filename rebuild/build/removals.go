@@ -3,6 +3,7 @@ package build
 import (
 	"errors"
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,6 +21,12 @@ func (s *state) run(c *instructions.RunCommand) error {
 	for _, p := range paths {
 		if !strings.HasPrefix(p, "/") || p == "/" {
 			return fmt.Errorf("RUN removes %q, which is no absolute path below /", p)
+		}
+		for v := range s.config.Volumes {
+			if strings.HasPrefix(p, strings.TrimSuffix(path.Clean(v), "/")+"/") {
+				s.result.Discarded = append(s.result.Discarded, p)
+				break
+			}
 		}
 	}
 	s.result.Removals = append(s.result.Removals, paths...)
