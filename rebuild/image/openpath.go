@@ -63,7 +63,7 @@ func pathError(op, path string, err error) error {
 // else in a spool that takes it in one pass.
 func (s *Source) openArchive(ctx context.Context, f *os.File, name string, opt Options) error {
 	b := bufio.NewReaderSize(f, 1<<20)
-	head, err := b.Peek(longestMagic)
+	head, err := b.Peek(tarMagicEnd)
 	if err != nil && err != io.EOF {
 		return pathError("read", name, err)
 	}
@@ -71,6 +71,9 @@ func (s *Source) openArchive(ctx context.Context, f *os.File, name string, opt O
 		return &Error{Op: "open", Object: name, Err: detail(ErrNotArchive, "not an image archive: it is empty")}
 	}
 	outer := formatOf(head)
+	if outer.kind == Uncompressed && !isTar(head) {
+		return notTar(name)
+	}
 	var file sizedReaderAt
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && outer.kind == Uncompressed {
 		if at, err := f.Seek(0, io.SeekCurrent); err == nil && at == int64(b.Buffered()) {
@@ -108,7 +111,7 @@ func (s *Source) spoolArchive(ctx context.Context, r io.Reader, outer format, na
 		return nil, &Error{Op: "decompress", Object: name, Err: archiveEnd(err)}
 	}
 	if !isTar(head) {
-		return nil, &Error{Op: "open", Object: name, Err: detail(ErrNotArchive, "not an image archive: not a tar file")}
+		return nil, notTar(name)
 	}
 	spool, err := s.temp.create()
 	if err != nil {
@@ -119,6 +122,10 @@ func (s *Source) spoolArchive(ctx context.Context, r io.Reader, outer format, na
 		return nil, &Error{Op: "read", Object: name, Err: archiveEnd(err)}
 	}
 	return io.NewSectionReader(spool, 0, n), nil
+}
+
+func notTar(name string) error {
+	return &Error{Op: "open", Object: name, Err: detail(ErrNotArchive, "not an image archive: not a tar file")}
 }
 
 // archiveEnd turns an early end into ErrTruncated.
