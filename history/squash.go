@@ -6,11 +6,10 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Images squashed by `docker build --squash` (moby
-// daemon/images/image_squash.go: comment `merge ID to BASE`, or `create new
-// from ID` without a base; created_by empty) and by docker-squash
-// (docker_squash/v2_image.py: comment as given, created_by empty). All former
-// entries stay, flagged empty_layer.
+// docker build --squash: moby daemon/images/image_squash.go. All former entries
+// stay, flagged empty_layer; one more, with the comment `merge ID to BASE` or,
+// without a base, `create new from ID`, has the layer. (docker-squash drops the
+// entries that it merges and adds one that says nothing.)
 var squashed = regexp.MustCompile(`^(merge (sha256:)?[0-9a-f]+ to (sha256:)?[0-9a-f]+|create new from (sha256:)?[0-9a-f]+)$`)
 
 func readSquash(_ *reader, e ocispec.History) (Instruction, bool) {
