@@ -173,17 +173,21 @@ func bestLocal(img *Image, candidates []Candidate, accept func(int) bool) (Candi
 		if c.Name == "" && c.Kind != "annotation" {
 			continue
 		}
-		if !found || better(c, best) {
+		if !found || better(img, c, best) {
 			best, found = c, true
 		}
 	}
 	return best, found
 }
 
-// better orders candidates: more layers, stronger kind, longer own history,
+// better orders candidates: more layers; more of the image's history, since
+// images of the same layers may differ in their settings alone; stronger kind;
 // simpler name.
-func better(a, b Candidate) bool {
+func better(img *Image, a, b Candidate) bool {
 	if n, m := len(a.Image.RootFS.DiffIDs), len(b.Image.RootFS.DiffIDs); n != m {
+		return n > m
+	}
+	if n, m := sharedEntries(img, a.Image), sharedEntries(img, b.Image); n != m {
 		return n > m
 	}
 	if n, m := kindRank[a.Kind], kindRank[b.Kind]; n != m {
@@ -246,20 +250,26 @@ func fromCandidate(img *Image, ins []Instruction, c Candidate) Base {
 // entriesOf is how many of img's history entries are base's: all of base's, if
 // they stand at the start of img's; else as entriesFor.
 func entriesOf(img *Image, ins []Instruction, base *Image) int {
-	h, b := img.History, base.History
-	if len(b) > 0 && len(b) <= len(h) {
-		same := true
-		for i := range b {
-			if h[i].CreatedBy != b[i].CreatedBy || h[i].EmptyLayer != b[i].EmptyLayer {
-				same = false
-				break
-			}
-		}
-		if same {
-			return len(b)
-		}
+	if n := sharedEntries(img, base); n > 0 {
+		return n
 	}
 	return entriesFor(ins, len(base.RootFS.DiffIDs))
+}
+
+// sharedEntries is the length of base's history if it stands at the start of
+// img's, else 0. Only the commands are compared: an engine doesn't tell which
+// entries of a local image made layers.
+func sharedEntries(img, base *Image) int {
+	h, b := img.History, base.History
+	if len(b) > len(h) {
+		return 0
+	}
+	for i := range b {
+		if h[i].CreatedBy != b[i].CreatedBy {
+			return 0
+		}
+	}
+	return len(b)
 }
 
 // entriesFor is the number of entries up to and with the one that made the
