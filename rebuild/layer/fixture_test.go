@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -63,10 +64,11 @@ func (e ent) in(form tar.Format) ent { e.form = form; return e }
 func (e ent) named(name string) ent  { e.name = name; return e }
 func (e ent) xattr(k, v string) ent  { return e.record("SCHILY.xattr."+k, v) }
 func (e ent) record(k, v string) ent {
-	m := map[string]string{k: v}
-	for k, v := range e.pax {
-		m[k] = v
+	m := maps.Clone(e.pax)
+	if m == nil {
+		m = map[string]string{}
 	}
+	m[k] = v
 	e.pax = m
 	return e
 }

@@ -43,7 +43,7 @@ func (m *Merged) Losses() []Loss {
 	var out []Loss
 	add := func(id uint32, what string) { out = append(out, Loss{"/" + a.path(id), what}) }
 	if m.rootAt && a.nodes[0].flags&rootForm != 0 {
-		add(0, "metadata of /")
+		add(0, "metadata of the root")
 	}
 	for id := uint32(1); id < uint32(len(a.nodes)); id++ {
 		n := &a.nodes[id]

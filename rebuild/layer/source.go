@@ -12,7 +12,7 @@ type rangeBodies struct {
 	end    int64
 	at     int64
 	window []byte
-	start0 int64
+	from   int64
 }
 
 const windowSize = 1 << 16
@@ -24,21 +24,21 @@ func (b *rangeBodies) start(_ int, e *entry) error {
 
 func (b *rangeBodies) read(p []byte) error {
 	if len(p) < windowSize/4 {
-		if b.at < b.start0 || b.at+int64(len(p)) > b.start0+int64(len(b.window)) {
+		if b.at < b.from || b.at+int64(len(p)) > b.from+int64(len(b.window)) {
 			n := min(windowSize, b.end-b.at)
 			if cap(b.window) == 0 {
 				b.window = make([]byte, windowSize)
 			}
-			b.window = b.window[:0]
-			if n < int64(len(p)) {
-				return io.ErrUnexpectedEOF
-			}
-			if err := readAt(b.r, b.window[:n], b.at); err != nil {
+			k, err := b.r.ReadAt(b.window[:max(n, 0)], b.at)
+			b.window, b.from = b.window[:k], b.at
+			if k < len(p) {
+				if err == nil {
+					err = io.ErrUnexpectedEOF
+				}
 				return err
 			}
-			b.window, b.start0 = b.window[:n], b.at
 		}
-		copy(p, b.window[b.at-b.start0:])
+		copy(p, b.window[b.at-b.from:])
 	} else if err := readAt(b.r, p, b.at); err != nil {
 		return err
 	}

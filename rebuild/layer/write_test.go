@@ -1,0 +1,123 @@
+package layer
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+)
+
+// TestWriteChecksSources has a source that is missing, fails or has changed end
+// in an error that says where.
+func TestWriteChecksSources(t *testing.T) {
+	body := strings.Repeat("body", 300_000)
+	good := tarOf(t, file("a", "1"), file("d/b", body))
+	idx := indexes(t, [][]byte{good}, false)
+	m, err := Merge(nil, idx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := bytes.Clone(good)
+	changed[len(changed)-100_000] ^= 1
+	boom := errors.New("boom")
+	for _, c := range []struct {
+		name   string
+		source Source
+		want   error
+		text   string
+	}{
+		{"none", nil, ErrSource, "copy layer 0: a: layer cannot be read again"},
+		{"changed, sequential", stream(changed), ErrChanged, "copy layer 0: d/b: layer changed since it was read"},
+		{"changed, random access", random{changed}, ErrChanged, "copy layer 0: d/b: layer changed since it was read"},
+		{"shorter, sequential", stream(good[:5000]), ErrChanged, "copy layer 0: d/b: layer changed since it was read"},
+		{"shorter, random access", random{good[:5000]}, ErrChanged, "copy layer 0: d/b: layer changed since it was read"},
+		{"cannot be opened", failing{boom}, boom, "copy layer 0: a: open: boom"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := m.Write(t.Context(), io.Discard, []Source{c.source})
+			if !errors.Is(err, c.want) || err.Error() != c.text {
+				t.Errorf("%v, want %s", err, c.text)
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.Write(ctx, io.Discard, []Source{stream(good)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if err := m.Write(t.Context(), failing{boom}, []Source{stream(good)}); !errors.Is(err, boom) {
+		t.Errorf("writer fails: %v", err)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Open() (io.ReadCloser, error) { return nil, f.err }
+func (f failing) Write(p []byte) (int, error)  { return 0, f.err }
+
+// counted is a Source that counts how often it is opened.
+type counted struct {
+	stream
+	n *int
+}
+
+func (c counted) Open() (io.ReadCloser, error) { *c.n++; return c.stream.Open() }
+
+// TestWriteReadsEachLayerOnce opens a sequential source at most once.
+func TestWriteReadsEachLayerOnce(t *testing.T) {
+	tars := tarsOf(t, faultStack())
+	idx := indexes(t, tars, false)
+	m, err := Merge(nil, idx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n [3]int
+	var sources []Source
+	for i := range tars {
+		sources = append(sources, counted{tars[i], &n[i]})
+	}
+	if err := m.Write(t.Context(), io.Discard, sources); err != nil {
+		t.Fatal(err)
+	}
+	if n != [3]int{1, 1, 1} {
+		t.Errorf("opened %v times", n)
+	}
+}
+
+// TestFormatReadsBack has archive/tar read every header that format writes, the
+// ones that archive/tar's own writer refuses as well.
+func TestFormatReadsBack(t *testing.T) {
+	xattr := records(appendField(appendField(nil, xattrPrefix+"user.a"), "\x00=\n\xff"))
+	for _, h := range []outHeader{
+		{name: "a", kind: typeFile, mode: 0o100644, size: 0, mtime: 1},
+		{name: strings.Repeat("dir/", 30), kind: typeDir, mode: 0o755},
+		{name: strings.Repeat("d", 90) + "/" + strings.Repeat("f", 100), kind: typeFile},
+		{name: strings.Repeat("d", 156) + "/f", kind: typeFile},
+		{name: strings.Repeat("n", 101), kind: typeFile},
+		{name: "é", link: strings.Repeat("l", 101), kind: typeSymlink, uname: strings.Repeat("u", 40), gname: "\xff"},
+		{name: "big", kind: typeFile, mode: 0xFFFFFFFF, uid: 4294967295, gid: 2097152, size: 1 << 40, mtime: 1 << 36, nsec: 1},
+		{name: "old", kind: typeChar, major: 0xFFFFFFFF, minor: 2097152, mtime: -5, nsec: 5},
+		{name: "x", kind: typeLink, link: "y", records: xattr, mtime: 5, nsec: 999999999},
+	} {
+		b := new(formatter).format(&h)
+		if len(b)%blockSize != 0 {
+			t.Fatalf("%s: %d bytes", h.name, len(b))
+		}
+		r := tar.NewReader(bytes.NewReader(b))
+		got, err := r.Next()
+		if err != nil {
+			t.Errorf("%s: %v", h.name, err)
+			continue
+		}
+		have := outHeader{name: got.Name, link: got.Linkname, kind: got.Typeflag, mode: uint32(got.Mode), uid: uint32(got.Uid), gid: uint32(got.Gid),
+			major: uint32(got.Devmajor), minor: uint32(got.Devminor), size: got.Size, mtime: got.ModTime.Unix(), nsec: uint32(got.ModTime.Nanosecond()), uname: got.Uname, gname: got.Gname}
+		var keys []string
+		have.records = records(appendRecords(nil, got.PAXRecords, &keys))
+		if have != h {
+			t.Errorf("\nwrote %+v\nread  %+v", h, have)
+		}
+	}
+}
