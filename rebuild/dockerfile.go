@@ -160,11 +160,7 @@ func (j *job) madeBy(i int) string {
 // proveConfig interprets a generated Dockerfile the way a builder does, and
 // requires the image's own config to come out.
 func (j *job) proveConfig(dockerfile []byte) error {
-	base := j.replay.Base
-	if j.baseRef() == "scratch" {
-		base = nil
-	}
-	result, err := build.Interpret(dockerfile, base)
+	result, err := build.Interpret(dockerfile, j.replay.Base)
 	if err != nil {
 		return fmt.Errorf("read back the generated Dockerfile: %w", err)
 	}
