@@ -17,6 +17,7 @@ import (
 // from an image that isn't trusted.
 type Dockerfile struct {
 	Image         string         // the flattened image as the user named it
+	Platform      string         // os/arch[/variant], for the head, which says how to build for it; ""
 	ID            string         // its ID or digest; "" when it has none
 	Base          Base           // what is kept below the merged layer
 	Notes         []string       // further sentences for the head
@@ -54,6 +55,8 @@ var dockerfileTemplate = template.Must(template.New("Dockerfile").Funcs(template
 	"layer":   layerComment,
 	"count":   howMany,
 	"bracket": bracket,
+	"option":  option,
+	"newline": newline,
 	"list":    listComment,
 	"size": func(layers []Layer) string {
 		var n int64
@@ -166,4 +169,20 @@ func bracket(s string) string {
 		return ""
 	}
 	return " (" + s + ")"
+}
+
+// option is a flag of a command line, if it has a value.
+func option(name, value string) string {
+	if value == "" {
+		return ""
+	}
+	return " " + name + " " + value
+}
+
+// newline sets an argument to a newline, as bash and zsh write it.
+func newline(argument string) string {
+	if argument == "" {
+		return ""
+	}
+	return argument + `=$'\n'`
 }

@@ -36,7 +36,7 @@ var dockerfiles = map[string]Dockerfile{
 		},
 	},
 	"scratch": {
-		Image: "oci:layout:app", From: "scratch", Base: Base{Evidence: "as asked with --base scratch"},
+		Image: "oci:layout:app", Platform: "linux/arm64", From: "scratch", Base: Base{Evidence: "as asked with --base scratch"},
 		Merged: []Layer{{"ADD file:5d2f in /", 2_000_000}, {"COPY app /app", 7_000_000}}, Add: "layer.tar.gz",
 		After: []history.Step{one("ENTRYPOINT", "/app")},
 	},
@@ -173,7 +173,7 @@ func FuzzComments(f *testing.F) {
 	f.Add("check=error=true")
 	f.Fuzz(func(t *testing.T, s string) {
 		d := Dockerfile{
-			Image: s, ID: s, From: "base", Base: Base{Name: s, Evidence: s, Archive: s}, Notes: []string{s}, Losses: []string{s}, Disagreements: []string{s}, Deleted: []string{s},
+			Image: s, ID: s, Platform: s, From: "base", Base: Base{Name: s, Evidence: s, Archive: s}, Notes: []string{s}, Losses: []string{s}, Disagreements: []string{s}, Deleted: []string{s},
 			Before: []history.Step{{Name: "USER", Args: []string{"a"}, Why: s}}, Merged: []Layer{{s, 1}, {"RUN " + s, 2}}, Add: "layer.tar.gz",
 		}
 		text, err := d.Render()

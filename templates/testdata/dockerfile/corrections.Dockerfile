@@ -4,8 +4,8 @@
 # Where config and history disagree, the config counts:
 #   ENV PATH: "/bin" in the history, "/usr/bin:/bin" in the config
 # 3 paths changed only in their times.
-# A Dockerfile can't write the newlines in some values here. Build with
-#   --build-arg NL_=$'\n'
+# No Dockerfile can write the newlines in some values: they are the argument NL_.
+# To build: docker build --build-arg NL_=$'\n' .
 
 FROM debian:12
 ARG NL_

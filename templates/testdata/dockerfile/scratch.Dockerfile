@@ -1,6 +1,7 @@
 # Flattened from oci:layout:app by docker-flatten.
 # Base: none (as asked with --base scratch)
 # Merged into one: 2 layers, 9MB.
+# To build: docker build --platform linux/arm64 .
 
 FROM scratch
 
