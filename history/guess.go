@@ -18,8 +18,7 @@ import (
 //   - a root file system as the lowest layer, with a RUN above it that needs
 //     one: ADD of an archive to /, docker import, a distribution's own tool.
 //
-// The highest of these that leaves a layer above it is the boundary. An image
-// that looks like a base as a whole has none.
+// The highest of these that leaves a layer above it is the boundary.
 func guessBase(img *Image, ins []Instruction) (Base, bool) {
 	root := entryOf(ins, 0)
 	top := len(img.RootFS.DiffIDs) - 1
