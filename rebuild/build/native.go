@@ -54,9 +54,8 @@ func (e *LineError) Error() string {
 func (e *LineError) Unwrap() error { return e.Err }
 
 // Interpret carries out the metadata half of a generated Dockerfile on a copy
-// of the base's config document (for FROM scratch nil, or one that says no more
-// than the platform) by the rules of the
-// builders: those of dispatchers.go in moby/builder/dockerfile and convert.go
+// of the base's config document (for FROM scratch what the builders start from,
+// nil for nothing at all) by the rules of the builders: those of dispatchers.go in moby/builder/dockerfile and convert.go
 // in buildkit/frontend/dockerfile/dockerfile2llb, which agree for what a
 // generated Dockerfile has. It touches no file.
 //
@@ -132,8 +131,6 @@ func (s *state) from(c any) error {
 		return errors.New("FROM takes nothing but the base here")
 	case strings.Contains(stage.BaseName, "$"):
 		return errors.New("FROM takes no variable here")
-	case stage.BaseName == "scratch" && s.hasBase:
-		return errors.New("FROM scratch has no config, but one was given")
 	}
 	s.result.From = stage.BaseName
 	return nil

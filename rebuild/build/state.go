@@ -20,7 +20,6 @@ type state struct {
 	result  *Result
 	config  *history.Config // result.Image.Config
 	windows bool
-	hasBase bool
 	cmdSet  bool                 // this Dockerfile has set CMD, so that ENTRYPOINT leaves it
 	args    map[string]string    // ARG
 	author  bool                 // this Dockerfile has set MAINTAINER
@@ -30,10 +29,9 @@ type state struct {
 
 func newState(base *history.Image) (*state, error) {
 	s := &state{
-		result:  &Result{Image: &history.Image{}},
-		hasBase: base != nil && !reflect.DeepEqual(base.Config, history.Config{}),
-		args:    map[string]string{},
-		lex:     shell.NewLex(parser.DefaultEscapeToken),
+		result: &Result{Image: &history.Image{}},
+		args:   map[string]string{},
+		lex:    shell.NewLex(parser.DefaultEscapeToken),
 	}
 	if base != nil {
 		if n := len(base.Config.OnBuild); n > 0 {
