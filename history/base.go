@@ -88,6 +88,9 @@ func numberedBase(img *Image, ins []Instruction, n int, candidates []Candidate) 
 		b.Name, b.Entries = "scratch", 0
 		return b
 	}
+	if g, ok := guessBase(img, ins); ok && g.Layers == n {
+		b.Entries = g.Entries
+	}
 	if c, ok := bestLocal(img, candidates, func(k int) bool { return k == n }); ok {
 		l := fromCandidate(img, ins, c)
 		b.Name, b.Entries, b.Image = l.Name, l.Entries, l.Image
@@ -248,28 +251,41 @@ func fromCandidate(img *Image, ins []Instruction, c Candidate) Base {
 }
 
 // entriesOf is how many of img's history entries are base's: all of base's, if
-// they stand at the start of img's; else as entriesFor.
+// they stand at the start of img's; else those up to its last layer, and the
+// metadata behind it that says what base's config has. An engine may know
+// base's history without its flags, or not at all.
 func entriesOf(img *Image, ins []Instruction, base *Image) int {
-	if n := sharedEntries(img, base); n > 0 {
-		return n
-	}
-	return entriesFor(ins, len(base.RootFS.DiffIDs))
-}
-
-// sharedEntries is the length of base's history if it stands at the start of
-// img's, else 0. Only the commands are compared: an engine doesn't tell which
-// entries of a local image made layers.
-func sharedEntries(img, base *Image) int {
 	h, b := img.History, base.History
-	if len(b) > len(h) {
-		return 0
+	same := 0
+	for same < len(h) && same < len(b) && h[same].CreatedBy == b[same].CreatedBy {
+		same++
 	}
-	for i := range b {
-		if h[i].CreatedBy != b[i].CreatedBy {
-			return 0
+	n := entriesFor(ins, len(base.RootFS.DiffIDs))
+	if len(b) > 0 && same == len(b) && same >= n {
+		return same
+	}
+	for i := n; n > 0 && i < len(ins) && ins[i].Layer < 0; i++ {
+		if ins[i].Set != nil && !says(base, *ins[i].Set) {
+			break
+		}
+		if ins[i].Set != nil {
+			n = i + 1
 		}
 	}
-	return len(b)
+	return n
+}
+
+// says tells whether a step sets nothing that img's config doesn't have.
+func says(img *Image, s Step) bool {
+	if s.Name == "ONBUILD" {
+		return slices.Contains(img.Config.OnBuild, s.arg())
+	}
+	got := apply(img, []Step{s})
+	got.Config.Cmd = img.Config.Cmd // ENTRYPOINT resets it
+	if s.Name == "CMD" {
+		got.Config.Cmd = s.Args
+	}
+	return len(Diff(img, got)) == 0
 }
 
 // entriesFor is the number of entries up to and with the one that made the

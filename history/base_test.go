@@ -114,6 +114,12 @@ func TestBaseEndsWhereItsHistoryEnds(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	base.History = nil // an engine that doesn't tell
+	base.Config.Env = []string{"A=1"}
+	base.Config.Cmd = []string{"a"}
+	if got, _ = FindBase(img, Parse(img), "auto", []Candidate{{Name: "base:1", Kind: "local", Image: base}}, nil); got.Entries != 3 {
+		t.Errorf("%+v", got)
+	}
+	base.Config = Config{} // another base, with the same layers
 	if got, _ = FindBase(img, Parse(img), "auto", []Candidate{{Name: "base:1", Kind: "local", Image: base}}, nil); got.Entries != 1 {
 		t.Errorf("%+v", got)
 	}
@@ -175,6 +181,24 @@ func TestPauseEndsTheRootFileSystem(t *testing.T) {
 	img.History[0].Created, img.History[1].Created = &day, &later
 	got, _ := FindBase(img, Parse(img), "auto", nil, nil)
 	if got.Layers != 1 || got.Entries != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A CMD in the middle of one build ends nothing.
+func TestLayersOfTheSameHourAreOneBuilds(t *testing.T) {
+	img := layered("a b c", "/bin/sh -c #(nop) ADD file:"+hash+" in / ", "/bin/sh -c make", ` /bin/sh -c #(nop)  CMD ["app"]`, "/bin/sh -c make more")
+	start := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range img.History {
+		at := start.Add(time.Duration(i) * time.Minute)
+		img.History[i].Created = &at
+	}
+	if got, _ := FindBase(img, Parse(img), "auto", nil, nil); got.Layers != 1 {
+		t.Errorf("%+v", got)
+	}
+	next := start.AddDate(0, 0, 1)
+	img.History[3].Created = &next
+	if got, _ := FindBase(img, Parse(img), "auto", nil, nil); got.Layers != 2 {
 		t.Errorf("%+v", got)
 	}
 }

@@ -12,7 +12,8 @@ import (
 // image:
 //
 //   - CMD with layers above it: a Dockerfile ends in its CMD, and a child image
-//     goes on behind it;
+//     goes on behind it, some other day (or the CMD is a shell, as only a
+//     distribution's is);
 //   - MAINTAINER with layers below it: it follows FROM;
 //   - another builder's entries: one build is one builder's;
 //   - a root file system as the lowest layer, with a RUN above it that needs
@@ -36,15 +37,35 @@ func guessBase(img *Image, ins []Instruction) (Base, bool) {
 	}
 	for i := root + 1; i < len(ins); i++ {
 		switch in := ins[i]; {
-		case in.Name == "CMD" && in.Layer < 0:
+		case in.Name == "CMD" && in.Layer < 0 && (bareShell(in) || !sameHour(img, ins, i)):
 			take(i+1, fmt.Sprintf("layers follow %s", brief(in)))
-		case in.Name == "MAINTAINER" && in.Layer < 0:
+		case in.Name == "MAINTAINER" && in.Layer < 0 && !sameHour(img, ins, i-1):
 			take(i, fmt.Sprintf("a Dockerfile starts with %s", brief(in)))
 		case otherBuild(ins, i):
 			take(i, fmt.Sprintf("%s goes on where %s ends", in.Dialect, builderBelow(ins, i)))
 		}
 	}
 	return b, b.Layers > 0
+}
+
+// sameHour tells whether the first layer above entry i was made within an hour
+// of the entry: then one build may have made both, and the sign between them
+// counts for nothing. Times that a builder set to a fixed date are no help.
+func sameHour(img *Image, ins []Instruction, i int) bool {
+	a := img.History[i].Created
+	for j := i + 1; j < len(ins); j++ {
+		if ins[j].Layer < 0 {
+			continue
+		}
+		b := img.History[j].Created
+		return a != nil && b != nil && !a.Equal(*b) && b.Sub(*a).Abs() < time.Hour
+	}
+	return false
+}
+
+// bareShell tells whether a CMD starts just a shell.
+func bareShell(in Instruction) bool {
+	return in.Set != nil && len(in.Set.Args) == 1 && loneShell.MatchString(in.Set.Args[0])
 }
 
 // entryOf is the index of the entry that made a layer, -1 if none is known.
