@@ -255,13 +255,8 @@ func fromCandidate(img *Image, ins []Instruction, c Candidate) Base {
 // metadata behind it that says what base's config has. An engine may know
 // base's history without its flags, or not at all.
 func entriesOf(img *Image, ins []Instruction, base *Image) int {
-	h, b := img.History, base.History
-	same := 0
-	for same < len(h) && same < len(b) && h[same].CreatedBy == b[same].CreatedBy {
-		same++
-	}
 	n := entriesFor(ins, len(base.RootFS.DiffIDs))
-	if len(b) > 0 && same == len(b) && same >= n {
+	if same := sharedEntries(img, base); same > 0 && same >= n {
 		return same
 	}
 	for i := n; n > 0 && i < len(ins) && ins[i].Layer < 0; i++ {
@@ -273,6 +268,22 @@ func entriesOf(img *Image, ins []Instruction, base *Image) int {
 		}
 	}
 	return n
+}
+
+// sharedEntries is the length of base's history if it stands at the start of
+// img's, else 0. Only the commands are compared: an engine doesn't tell which
+// entries of a local image made layers.
+func sharedEntries(img, base *Image) int {
+	h, b := img.History, base.History
+	if len(b) > len(h) {
+		return 0
+	}
+	for i := range b {
+		if h[i].CreatedBy != b[i].CreatedBy {
+			return 0
+		}
+	}
+	return len(b)
 }
 
 // says tells whether a step sets nothing that img's config doesn't have.

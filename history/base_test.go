@@ -32,7 +32,9 @@ func layered(layers string, lines ...string) *Image {
 
 func TestBaseIsTheStrongestEvidence(t *testing.T) {
 	img := layered("a b c d")
-	local := func(name, layers string) Candidate { return Candidate{Name: name, Kind: "local", Image: layered(layers)} }
+	local := func(name, layers string) Candidate {
+		return Candidate{Name: name, Kind: "local", Image: layered(layers)}
+	}
 	arm := local("arm:1", "a b c")
 	arm.Image.Architecture = "arm64"
 	for _, c := range []struct {
@@ -70,7 +72,9 @@ func TestAnnotationNamesWhatTheHistoryBounds(t *testing.T) {
 
 func TestUsersBaseIsChecked(t *testing.T) {
 	img := layered("a b c")
-	user := func(layers string) []Candidate { return []Candidate{{Name: "mine:1", Kind: "user", Image: layered(layers)}} }
+	user := func(layers string) []Candidate {
+		return []Candidate{{Name: "mine:1", Kind: "user", Image: layered(layers)}}
+	}
 	for _, c := range []struct {
 		want       string
 		candidates []Candidate
