@@ -87,12 +87,7 @@ func (a *applier) apply(i int) error {
 			continue
 		}
 		n.flags &^= pending
-		switch {
-		case !a.here(id):
-			a.remove(id, true)
-		case n.kind == directory:
-			a.sweep(id)
-		}
+		a.remove(id, true)
 	}
 	return nil
 }
@@ -126,12 +121,7 @@ func (a *applier) add(x *Index, e *entry) error {
 		a.mark(parent)
 		return nil
 	case nameWhiteout:
-		if id := a.child(parent, hidden); id != none && a.nodes[id].kind != absent {
-			if n := &a.nodes[id]; n.flags&pending == 0 {
-				n.flags |= pending
-				a.whites = append(a.whites, id)
-			}
-		}
+		a.whiteout(a.child(parent, hidden))
 		return nil
 	}
 	inode := a.entry
@@ -145,13 +135,15 @@ func (a *applier) add(x *Index, e *entry) error {
 		return err
 	}
 	if at.kind == typeLink {
-		if n := &a.nodes[id]; n.kind == other && n.inode == inode {
-			return nil // a link to itself
-		}
 		a.relink(inode, x, e)
 	}
 	if at.kind == typeDir {
 		if n := &a.nodes[id]; n.kind != directory {
+			if a.here(id) {
+				// What the layer shows is whether a lower directory comes through
+				// again; which that was, the first of the two has hidden.
+				return ErrTwice
+			}
 			a.remove(id, false)
 		} else if a.lost != nil {
 			a.lost(id, false)
@@ -165,6 +157,24 @@ func (a *applier) add(x *Index, e *entry) error {
 	a.remove(id, false)
 	a.set(id, other, inode)
 	return nil
+}
+
+// whiteout notes what a whiteout hides. It waits for the layer's end: an entry of
+// the layer's own may take the path yet, which makes the whiteout void. In the
+// orders that engines refuse, it hides what lower layers have below a directory
+// of the layer's own.
+func (a *applier) whiteout(id uint32) {
+	if id == none || a.nodes[id].kind == absent {
+		return
+	}
+	n := &a.nodes[id]
+	switch {
+	case a.here(id) && n.kind == directory:
+		a.mark(id)
+	case !a.here(id) && n.flags&pending == 0:
+		n.flags |= pending
+		a.whites = append(a.whites, id)
+	}
 }
 
 // mark notes an opaque directory. The root can't be one.
@@ -208,8 +218,11 @@ func (a *applier) directory(path string) (uint32, error) {
 			} else if a.lost != nil {
 				a.lost(id, false)
 			}
+			if n.flags&pending != 0 {
+				a.mark(id)
+			}
 			n.kind, n.entry, n.inode, n.layer = directory, a.entry, none, uint16(a.layer)
-			n.flags = n.flags&^setgid | implied
+			n.flags = n.flags&^(setgid|pending) | implied
 			if a.setgid(from) {
 				n.flags |= setgid
 			}

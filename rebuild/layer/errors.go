@@ -20,6 +20,9 @@ var (
 	ErrNotDirectory = errors.New("parent is not a directory")
 	// ErrType: an entry of a type that no layer may hold.
 	ErrType = errors.New("unknown entry type")
+	// ErrTwice: a layer lists a path as a directory after it has listed it as
+	// something else. Engines refuse every path that is listed twice.
+	ErrTwice = errors.New("listed as a directory and as something else")
 	// ErrLoop: an entry's parents are a loop of symbolic links.
 	ErrLoop = errors.New("too many levels of symbolic links")
 	// ErrSource: the bytes of a layer are needed again and can't be had.

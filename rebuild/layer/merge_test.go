@@ -100,6 +100,7 @@ func TestMergeRefuses(t *testing.T) {
 		{"link to a directory", of(dirE("d"), link("a", "d")), "merge layer 1: a: hard link target not found"},
 		{"link to itself", of(link("a", "a")), "merge layer 1: a: hard link target not found"},
 		{"entry below a file of its layer", of(file("f", ""), file("f/g", "")), "merge layer 1: f/g: parent is not a directory"},
+		{"directory after a file of the same name", of(file("d", ""), dirE("d")), "merge layer 1: d: listed as a directory and as something else"},
 		{"entry below a loop", of(symlink("l", "m"), symlink("m", "l"), file("l/g", "")), "merge layer 1: l/g: too many levels of symbolic links"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -108,6 +109,9 @@ func TestMergeRefuses(t *testing.T) {
 				"merge":  second(Merge(idx[:1], idx[1:])),
 				"verify": second(NewVerifier(idx, 1, VerifyOptions{})),
 			} {
+				if what == "verify" && strings.Contains(c.want, ErrTwice.Error()) {
+					continue // its model has a place for it
+				}
 				if err == nil || strings.Replace(err.Error(), "verify", "merge", 1) != c.want {
 					t.Errorf("%s: %v, want %s", what, err, c.want)
 				}
