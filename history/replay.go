@@ -167,19 +167,24 @@ func hasKey(key string) func(Step) bool {
 	}
 }
 
+// author: of the two builders, only BuildKit takes over the base's. So the
+// image's is always written, and that it has none can't be.
 func (pl *planner) author() {
-	if pl.img.Author == pl.r.Base.Author {
-		return
-	}
+	base := pl.r.Base.Author
 	if pl.img.Author == "" {
-		// The classic builder doesn't inherit the author, BuildKit does.
-		pl.r.Disagreements = append(pl.r.Disagreements, fmt.Sprintf("the base's author is %q, the image has none", pl.r.Base.Author))
-		pl.r.Base.Author = ""
+		if base != "" {
+			pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("no author: BuildKit takes over the base's, %q", base))
+			pl.r.Base.Author = ""
+		}
 		return
 	}
+	_, written := pl.last("MAINTAINER", nil)
 	pl.one("MAINTAINER", Step{Args: []string{pl.img.Author}}, func(s Step) string {
 		return differs(s.arg(), pl.img.Author)
 	})
+	if n := len(pl.out); n > 0 && !written && base == pl.img.Author {
+		pl.out[n-1].step.Why = "the classic builder doesn't take over the base's author"
+	}
 }
 
 // one adds a step for a field that has one value, at its last entry.

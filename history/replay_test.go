@@ -99,6 +99,21 @@ func TestWhatTheBaseSetsIsResetWhereADockerfileCan(t *testing.T) {
 	}
 }
 
+// The classic builder doesn't take over the base's author, BuildKit does.
+func TestAuthorComesOutOfBothBuilders(t *testing.T) {
+	base, img := &Image{}, &Image{}
+	base.Author, img.Author = "Jo", "Jo"
+	_, after, _ := plannedText(t, base, img, "RUN make")
+	if !slices.Equal(after, []string{"MAINTAINER Jo"}) {
+		t.Errorf("%q", after)
+	}
+	img = &Image{}
+	_, after, r := plannedText(t, base, img, "RUN make")
+	if len(after) != 0 || len(r.Cleared) != 0 || len(r.Inexpressible) != 1 {
+		t.Errorf("%q %+v", after, r)
+	}
+}
+
 func TestTriggersComeFromTheConfig(t *testing.T) {
 	base := &Image{}
 	base.Config.OnBuild = []string{"RUN fired"}
