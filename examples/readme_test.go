@@ -1,0 +1,233 @@
+// Package examples holds what docker-flatten does, to be run by hand: a folder
+// an example, each with a README.md. The tests run the READMEs' commands and
+// compare what they print.
+package examples
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write what the commands print into the READMEs")
+
+// binary is the program under test, in a directory of its own that is put in
+// front of PATH.
+var binary string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "docker-flatten-examples-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		binary = filepath.Join(dir, "docker-flatten")
+		if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "docker-flatten").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build docker-flatten: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// folders are the examples, each with its README.md.
+func folders(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("*/README.md")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no READMEs: %v", err)
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, filepath.Dir(f))
+	}
+	return names
+}
+
+// TestReadmes runs every console block of every README in a copy of its folder.
+func TestReadmes(t *testing.T) {
+	if _, err := exec.LookPath("bash"); err != nil {
+		t.Skip("the READMEs' commands need bash")
+	}
+	for _, name := range folders(t) {
+		t.Run(name, func(t *testing.T) {
+			text, found := readme(t, name)
+			s := newShell(t, name)
+			printed := map[int][]string{}
+			var all []command
+			for _, b := range found {
+				kind, _, _ := strings.Cut(b.info, " ")
+				if kind != "console" {
+					continue
+				}
+				cs, err := b.commands()
+				if err != nil {
+					t.Fatalf("%s/README.md: %v", name, err)
+				}
+				all = append(all, cs...)
+				title := fmt.Sprintf("line %d", b.line)
+				t.Run(title, func(t *testing.T) {
+					if b.info == "console engine" {
+						s.needEngine(t)
+					}
+					for _, c := range cs {
+						got := s.run(t, c)
+						printed[c.line] = got
+						if !matches(c.want, got) && !*update {
+							t.Errorf("%s/README.md:%d: $ %s\nprints\n%s\nnot\n%s", name, c.line+1, c.text,
+								strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+						}
+					}
+				})
+			}
+			if *update {
+				if err := rewrite(filepath.Join(name, "README.md"), text, printed, all); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// readme reads the README of an example.
+func readme(t *testing.T, name string) (string, []block) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(name, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := blocks(string(text))
+	if err != nil {
+		t.Fatalf("%s/README.md: %v", name, err)
+	}
+	for _, b := range found {
+		if !slices.Contains([]string{"console", "console engine", "sh", "", "Dockerfile", "text", "yaml"}, b.info) {
+			t.Errorf("%s/README.md: line %d: a block of an unknown kind: %s", name, b.line, b.info)
+		}
+	}
+	return string(text), found
+}
+
+// shell runs the commands of one README.
+type shell struct {
+	root     string // a copy of the checkout's examples
+	dir      string // the example in it
+	env      []string
+	registry string // address of the registry that stands in for localhost:5000
+}
+
+// newShell copies an example, and starts a registry in place of the READMEs'
+// localhost:5000 that holds the example's images.
+func newShell(t *testing.T, name string) *shell {
+	root := t.TempDir()
+	s := &shell{root: root, dir: filepath.Join(root, "examples", name)}
+	if err := os.CopyFS(s.dir, os.DirFS(name)); err != nil {
+		t.Fatal(err)
+	}
+	s.registry = startRegistry(t, name)
+	home := t.TempDir()
+	s.env = []string{
+		"PATH=" + filepath.Dir(binary) + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"HOME=" + home, "TMPDIR=" + t.TempDir(), "LC_ALL=C",
+	}
+	for _, key := range []string{"GOCACHE", "GOMODCACHE", "GOPATH", "GOFLAGS", "GOPROXY"} { // some examples build a program
+		value, err := exec.Command("go", "env", key).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.env = append(s.env, key+"="+strings.TrimSpace(string(value)))
+	}
+	return s
+}
+
+// needEngine skips a block where there is no engine, and says which one it uses
+// where there is.
+func (s *shell) needEngine(t *testing.T) {
+	t.Helper()
+	host := os.Getenv("DOCKER_FLATTEN_ENGINE")
+	if host == "" {
+		t.Skip("no Docker Engine: set DOCKER_FLATTEN_ENGINE to its address, or to default")
+	}
+	if _, err := exec.LookPath("docker"); err != nil {
+		t.Skip("no docker command to run this block with")
+	}
+	if host == "default" {
+		host = os.Getenv("DOCKER_HOST")
+	}
+	if host != "" && !slices.Contains(s.env, "DOCKER_HOST="+host) {
+		s.env = append(s.env, "DOCKER_HOST="+host)
+	}
+}
+
+// goRun is how a checkout runs the program, from its root.
+const goRun = "go run main.go"
+
+// run carries out one command and returns the lines that it printed.
+func (s *shell) run(t *testing.T, c command) []string {
+	t.Helper()
+	text, dir := c.text, s.dir
+	if strings.Contains(text, goRun) {
+		text, dir = strings.ReplaceAll(text, goRun, "docker-flatten"), s.root
+	}
+	text = strings.ReplaceAll(text, "localhost:5000", s.registry)
+	cmd := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-c", text)
+	cmd.Dir, cmd.Env = dir, s.env
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("line %d: $ %s\n%s%v", c.line+1, c.text, out.String(), err)
+	}
+	return lines(strings.ReplaceAll(out.String(), s.registry, "localhost:5000"))
+}
+
+// TestShellBlocks parses the commands that no test can run, and holds the
+// options that they give docker-flatten against its help.
+func TestShellBlocks(t *testing.T) {
+	help, err := exec.Command(binary, "--help").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range folders(t) {
+		_, found := readme(t, name)
+		for _, b := range found {
+			if b.info == "sh" {
+				checkScript(t, fmt.Sprintf("%s/README.md:%d", name, b.line), strings.Join(b.text, "\n"), string(help))
+			}
+		}
+	}
+}
+
+var (
+	ours   = regexp.MustCompile(`docker[- ]flatten(?: +(?:\\\n)?[^ \n|;&)]+)+`)
+	option = regexp.MustCompile(`(?:^|\s)(-[a-z]|--[a-z-]+)`)
+)
+
+// checkScript parses a script with bash, and the options in it that are
+// docker-flatten's with its help.
+func checkScript(t *testing.T, where, script, help string) {
+	t.Helper()
+	if _, err := exec.LookPath("bash"); err == nil {
+		cmd := exec.Command("bash", "-n")
+		cmd.Stdin = strings.NewReader(script)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", where, err, out)
+		}
+	}
+	for _, call := range ours.FindAllString(script, -1) {
+		for _, o := range option.FindAllStringSubmatch(call, -1) {
+			if !regexp.MustCompile(`(?m)^ +(?:-[a-z], )?` + regexp.QuoteMeta(o[1]) + `(?:[ ,]|$)`).MatchString(help) {
+				t.Errorf("%s: docker-flatten has no option %s", where, o[1])
+			}
+		}
+	}
+}
