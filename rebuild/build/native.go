@@ -55,13 +55,14 @@ func (e *LineError) Unwrap() error { return e.Err }
 
 // Interpret carries out the metadata half of a generated Dockerfile on a copy
 // of the base's config document (for FROM scratch what the builders start from,
-// nil for nothing at all) by the rules of the builders: those of dispatchers.go in moby/builder/dockerfile and convert.go
-// in buildkit/frontend/dockerfile/dockerfile2llb, which agree for what a
-// generated Dockerfile has. It touches no file.
+// nil for nothing at all) by the rules of the builders: those of dispatchers.go
+// in moby/builder/dockerfile and convert.go in
+// buildkit/frontend/dockerfile/dockerfile2llb, which agree for what a generated
+// Dockerfile has, but for Result.Classic. It touches no file.
 //
 // Unlike those builders it adds no PATH to a config without one. ArgsEscaped,
 // which they set each by rules of its own, stays the base's; so does the
-// author, as with BuildKit (the classic builder forgets it).
+// author, as with BuildKit.
 //
 // Only what a generated Dockerfile can have is taken: one FROM; metadata; ADD
 // of files into /; RUN rm in JSON form; ARG. An argument without a default is
