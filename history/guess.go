@@ -162,6 +162,9 @@ func otherBuild(ins []Instruction, i int) bool {
 	if !builders[ins[i].Dialect] {
 		return false
 	}
+	if i > 0 && ins[i].Dialect == "jib" && ins[i].Text != jibBase && ins[i-1].Text == jibBase {
+		return true
+	}
 	below := builderBelow(ins, i)
 	return below != "" && below != ins[i].Dialect
 }

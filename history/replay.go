@@ -71,8 +71,11 @@ func Plan(img *Image, ins []Instruction, base Base) (Replay, error) {
 	}
 	all := append(slices.Clone(pl.r.Before), pl.r.After...)
 	pl.r.Inexpressible = append(pl.r.Inexpressible, pl.rest(all)...)
-	// What the base alone has too much is told by Cleared.
-	pl.r.Disagreements = append(pl.r.Disagreements, disagreements(pl.img, apply(withPath(pl.r.Base, img), pl.steps))...)
+	// What the base alone has too much is told by Cleared; an image without a
+	// history has nothing that could disagree.
+	if len(ins) > 0 {
+		pl.r.Disagreements = disagreements(pl.img, apply(withPath(pl.r.Base, img), pl.steps))
+	}
 	if doubt := LayerDoubt(img, ins); doubt != "" {
 		pl.r.Disagreements = append(pl.r.Disagreements, doubt)
 	}
@@ -196,6 +199,9 @@ func (pl *planner) one(name string, s Step, differs func(Step) string) {
 		s.Why = differs(old)
 	} else {
 		s.Why = noLine
+	}
+	if name == "WORKDIR" && s.Why != "" {
+		at = end // the directory may be in the layer only
 	}
 	pl.add(at, s)
 }
