@@ -15,7 +15,7 @@ import (
 // order.
 func (pl *planner) env() {
 	want, base := pl.want.Env, pl.r.Base.Config.Env
-	kept, keep := keptEnv(want, base)
+	kept := keptEnv(want, base)
 	for i, e := range base {
 		if !kept[i] {
 			pl.clear("ENV %s", envKey(e))
@@ -29,7 +29,7 @@ func (pl *planner) env() {
 	}
 	env = pl.path(env)
 	pl.r.Base.Config.Env = env
-	keep = len(env)
+	keep := len(env)
 
 	var adds []envStep
 	for i, e := range want {
@@ -182,9 +182,9 @@ func risingRun(adds []envStep, idx []int) map[int]bool {
 
 // keptEnv finds the longest start of want that base has in the same order, by
 // name; where a name occurs twice, by the whole entry. The result marks
-// base's entries that are kept, and their number.
-func keptEnv(want, base []string) (kept []bool, n int) {
-	kept = make([]bool, len(base))
+// base's entries that are kept.
+func keptEnv(want, base []string) []bool {
+	kept := make([]bool, len(base))
 	at := 0
 	for _, w := range want {
 		unique := countKey(want, envKey(w)) == 1 && countKey(base, envKey(w)) == 1 && strings.Contains(w, "=") && envKey(w) != ""
@@ -197,9 +197,8 @@ func keptEnv(want, base []string) (kept []bool, n int) {
 		}
 		kept[i] = true
 		at = i + 1
-		n++
 	}
-	return kept, n
+	return kept
 }
 
 func envKey(e string) string {

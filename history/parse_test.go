@@ -75,6 +75,7 @@ func TestEntriesReadLikeADockerfile(t *testing.T) {
 		{by("kaniko", `ENV A="b c"`, ""), "kaniko", `ENV A="b c"`},
 		{by("kaniko", `CMD serve --all`, ""), "kaniko", `CMD serve --all`},
 		{line(`ENV A b c`), "dockerfile", `ENV A="b c"`},
+		{line(`RUN cmd /S /C #(nop)  CMD ["cmd" "/C" "type C:\\a"]`), "dockerfile", `CMD ["cmd", "/C", "type C:\\a"]`},
 		{line("# ARGS: A=b\nRUN make"), "dockerfile", `RUN make # with A=b`},
 
 		{by("Bazel", `bazel build ...`, ""), "bazel", `bazel build ...`},

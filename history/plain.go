@@ -31,6 +31,12 @@ func (p *reader) dockerfileLine(line string) Instruction {
 		return Instruction{Text: line}
 	}
 	if name == "RUN" {
+		// Such a list knows only the Unix shell.
+		if m := nop.FindStringSubmatch(rest); m != nil && p.isShell(m[1]) {
+			if name, rest, ok := cutKeyword(m[2]); ok {
+				return p.instruction(name, rest, goPrinted)
+			}
+		}
 		args, command := p.cutBuildArgs(strings.TrimSpace(rest))
 		bare, _ := p.cutShell(command)
 		return runInstruction(bare, args)
