@@ -134,6 +134,11 @@ func (e *engine) remove(ctx context.Context, tars [][]byte) {
 func (e *engine) tree(t *testing.T, tars [][]byte) map[string]string {
 	t.Helper()
 	_, id := imageDoc(tars)
+	return e.mounted(t, id)
+}
+
+func (e *engine) mounted(t *testing.T, id string) map[string]string {
+	t.Helper()
 	info, err := e.cli.ImageInspect(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
@@ -260,29 +265,33 @@ func (e *engine) compare(t *testing.T, cases []engineCase) {
 			t.FailNow()
 		}
 		for _, c := range part {
-			want, have := e.tree(t, c.original), e.tree(t, c.merged)
-			bad := false
-			for _, p := range slices.Sorted(maps.Keys(want)) {
-				w, h := want[p], have[p]
-				if strings.Contains(w, " now") {
-					w, h = timeless(w), timeless(h)
-				}
-				if w != h {
-					t.Errorf("%s: %s\n  original %s\n  result   %s", c.name, Display(p), w, h)
-					bad = true
-				}
-			}
-			for p := range have {
-				if _, ok := want[p]; !ok {
-					t.Errorf("%s: %s is only in the result", c.name, Display(p))
-					bad = true
-				}
-			}
-			if bad {
+			if !e.same(t, c.name, e.tree(t, c.original), e.tree(t, c.merged)) {
 				t.Logf("%s\nmerged:\n%s", c.text, listing(t, c.merged[len(c.merged)-1]))
 			}
 		}
 	}
+}
+
+// same compares two mounted trees.
+func (e *engine) same(t *testing.T, name string, want, have map[string]string) bool {
+	ok := true
+	for _, p := range slices.Sorted(maps.Keys(want)) {
+		w, h := want[p], have[p]
+		if strings.Contains(w, " now") {
+			w, h = timeless(w), timeless(h)
+		}
+		if w != h {
+			t.Errorf("%s: %s\n  original %s\n  result   %s", name, Display(p), w, h)
+			ok = false
+		}
+	}
+	for p := range have {
+		if _, there := want[p]; !there {
+			t.Errorf("%s: %s is only in the result", name, Display(p))
+			ok = false
+		}
+	}
+	return ok
 }
 
 // timeless takes the time, the third word, out of a description.

@@ -6,7 +6,9 @@ import (
 
 // Portable gives the merged layer in a form without whiteouts, for a tar that a
 // Dockerfile ADDs: what it deletes has to be removed before, see Removals. Every
-// directory is listed, since ADD keeps the metadata of one that exists.
+// directory is listed, since ADD keeps the metadata of one that exists. If Paths
+// is 0 there is nothing to ADD, and must not be: builders take an empty tar for
+// an ordinary file and copy it.
 func (m *Merged) Portable() (*Merged, error) {
 	p := *m
 	p.portable = true

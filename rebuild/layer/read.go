@@ -27,6 +27,10 @@ type ReadOptions struct {
 // maxName bounds one name. Kernels stop at 4 KiB; tars may go on.
 const maxName = 1<<16 - 1
 
+// maxSparse bounds what a sparse file may grow to: a few bytes could otherwise
+// stand for years of reading.
+const maxSparse = 1 << 40
+
 const bufferSize = 1 << 20
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
@@ -207,6 +211,9 @@ func (s *scanner) scanAny(p *plainReader, visit func(*header) error) error {
 		h.size, h.body = t.Size, in.n
 		if t.Typeflag == tar.TypeGNUSparse || isSparse(t) {
 			h.body = -1
+			if h.size > maxSparse {
+				return s.fail(cleanName(t.Name), fmt.Errorf("sparse file of %d bytes: %w", h.size, ErrLimit))
+			}
 		}
 		if err := s.entry(&h, tr, visit); err != nil {
 			return err
