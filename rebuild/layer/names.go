@@ -71,7 +71,7 @@ func plainName(name string) bool {
 	return true
 }
 
-// rootForm tells the two ways to name the root apart: moby's Unpack passes over
+// rootApplies tells the two ways to name the root apart: moby's Unpack passes over
 // an entry whose cleaned name is ".", and applies any other ("/").
 func rootApplies(name string) bool { return path.Clean(name) != "." }
 

@@ -199,7 +199,7 @@ func TestVerifyReadsToTheEnd(t *testing.T) {
 	}
 }
 
-// TestVerifyAfterMerge shows that a Verifier built before the merge, or beside
+// TestVerifyBesideMerge shows that a Verifier built before the merge, or beside
 // it, sees the same.
 func TestVerifyBesideMerge(t *testing.T) {
 	tars := tarsOf(t, faultStack())
