@@ -55,7 +55,7 @@ func (p *reader) instruction(name, rest string, n notation) Instruction {
 	case "EXPOSE":
 		set.Args = p.ports(rest, n)
 	case "VOLUME":
-		set.Args = p.volumes(rest)
+		set.Args = p.volumes(rest, n)
 	case "USER", "STOPSIGNAL":
 		v := strings.TrimSpace(rest)
 		if u, ok := unbracket(v); ok {
@@ -187,9 +187,16 @@ func quotedList(v string) ([]string, bool) {
 
 // volumes reads [/a /b], ["/a"] and /a /b. A path with spaces is found by the
 // config's having it.
-func (p *reader) volumes(rest string) []string {
+func (p *reader) volumes(rest string, n notation) []string {
 	v := strings.TrimSpace(rest)
-	if l, ok := quotedList(v); ok {
+	l, ok := quotedList(v)
+	if !ok && n == original {
+		l, ok = splitWords(v)
+	}
+	if ok {
+		for i := range l {
+			l[i] = p.word(l[i], n)
+		}
 		return l
 	}
 	if m, ok := mapKeys(v); ok {

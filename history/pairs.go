@@ -164,25 +164,32 @@ func (p *reader) quotedPairs(rest string, have map[string]string) ([]Pair, bool)
 // nothing here sets may be the base's: if the config's value fits, it is the
 // one; else the variable is empty.
 func (p *reader) resolve(v, config string) string {
-	v = p.expand(v)
-	value := unquote(v)
-	if !strings.Contains(v, "$") || value == config {
-		return value
-	}
-	var b strings.Builder
-	at := 0
-	for _, m := range variable.FindAllStringIndex(value, -1) {
-		b.WriteString(regexp.QuoteMeta(value[at:m[0]]) + "(?s:.*)")
-		at = m[1]
-	}
-	if at == 0 {
-		return value
-	}
-	b.WriteString(regexp.QuoteMeta(value[at:]))
-	if re, err := regexp.Compile("^" + b.String() + "$"); err == nil && re.MatchString(config) {
+	const unknown = "\x00" // in no environment
+	parts := strings.Split(unquote(p.expandOr(v, func(string) string { return unknown })), unknown)
+	if fits(config, parts) {
 		return config
 	}
-	return variable.ReplaceAllString(value, "")
+	return strings.Join(parts, "")
+}
+
+// fits tells whether s is the parts, in order, with anything between them.
+func fits(s string, parts []string) bool {
+	first, last := parts[0], parts[len(parts)-1]
+	if len(parts) == 1 {
+		return s == first
+	}
+	if len(s) < len(first)+len(last) || !strings.HasPrefix(s, first) || !strings.HasSuffix(s, last) {
+		return false
+	}
+	s = s[len(first) : len(s)-len(last)]
+	for _, part := range parts[1 : len(parts)-1] {
+		_, rest, ok := strings.Cut(s, part)
+		if !ok {
+			return false
+		}
+		s = rest
+	}
+	return true
 }
 
 // splitWords splits at blanks outside quotes, keeping the quotes.
@@ -244,33 +251,61 @@ func unquote(s string) string {
 	return b.String()
 }
 
-var variable = regexp.MustCompile(`\\\$|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([-+])([^{}]*))?\}|\$([A-Za-z_][A-Za-z0-9_]*)`)
+var variable = regexp.MustCompile(`^(?:\$\{([A-Za-z_][A-Za-z0-9_]*)(?::([-+])([^{}]*))?\}|\$([A-Za-z_][A-Za-z0-9_]*))`)
 
-// expand replaces the variables that ENV and ARG have set so far; what isn't
-// known stays.
+// expand replaces the variables that ENV and ARG have set so far, outside of
+// single quotes; what isn't known stays.
 func (p *reader) expand(s string) string {
+	return p.expandOr(s, func(name string) string { return name })
+}
+
+// expandOr is expand with another text for what isn't known.
+func (p *reader) expandOr(s string, unknown func(string) string) string {
 	if !strings.Contains(s, "$") {
 		return s
 	}
-	return variable.ReplaceAllStringFunc(s, func(m string) string {
-		g := variable.FindStringSubmatch(m)
-		name := g[1] + g[4]
-		if name == "" {
-			return m
-		}
-		v, ok := p.vars[name]
+	var b strings.Builder
+	var quote byte
+	for i := 0; i < len(s); i++ {
+		c := s[i]
 		switch {
-		case g[2] == "-" && v == "":
-			return g[3]
-		case g[2] == "+" && v != "":
-			return g[3]
-		case g[2] == "+":
-			return ""
-		case !ok:
-			return m
+		case c == '\\' && quote != '\'' && i+1 < len(s):
+			b.WriteByte(c)
+			i++
+			b.WriteByte(s[i])
+			continue
+		case quote == 0 && (c == '"' || c == '\''):
+			quote = c
+		case c == quote:
+			quote = 0
+		case c == '$' && quote != '\'':
+			if m := variable.FindStringSubmatch(s[i:]); m != nil {
+				if v, ok := p.value(m); ok {
+					b.WriteString(v)
+				} else {
+					b.WriteString(unknown(m[0]))
+				}
+				i += len(m[0]) - 1
+				continue
+			}
 		}
-		return v
-	})
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
+// value is what a match of variable stands for, if that is known.
+func (p *reader) value(m []string) (string, bool) {
+	v, known := p.vars[m[1]+m[4]]
+	switch {
+	case m[2] == "-" && v == "":
+		return m[3], true
+	case m[2] == "+" && v != "":
+		return m[3], true
+	case m[2] == "+":
+		return "", true
+	}
+	return v, known
 }
 
 // arg notes the build arguments that ARG declares with a value.

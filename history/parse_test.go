@@ -98,7 +98,10 @@ func TestEntriesReadLikeADockerfile(t *testing.T) {
 		{by("", ``, "create new from sha256:"+hash), "squash", `docker build --squash: create new from 0123456789ab`},
 		{by("", ``, "Imported from -"), "import", `docker import -`},
 		{by("", `/bin/bash`, "fix"), "commit", `commit of a container that ran /bin/bash: fix`},
-		{by("", `ADD layer.tar.gz /`, "docker-flatten: 3 layers"), "docker-flatten", `ADD layer.tar.gz /`},
+		{by("", `ADD layer.tar.gz /`, "docker-flatten: 3 layers above 1 of sha256:0"), "docker-flatten", `ADD layer.tar.gz /`},
+		{by("", "ENV A=\"b \\$c\" \\\n    D='$e'", "docker-flatten"), "docker-flatten", `ENV A="b $c" D=$e`},
+		{by("", `VOLUME ["\"/a b\""]`, "docker-flatten"), "docker-flatten", `VOLUME ["/a b"]`},
+		{by("", `layer 1 of the base`, "docker-flatten: the history doesn't say what made it"), "docker-flatten", `layer 1 of the base`},
 
 		{line(`something else`), "", `something else`},
 		{by("", ``, "only a comment"), "", `only a comment`},
@@ -156,7 +159,7 @@ func TestOriginalTextIsUnquotedAndExpanded(t *testing.T) {
 			got = append(got, kv.Key+"="+kv.Value)
 		}
 	}
-	want := []string{"A=x", "B=x y", "C=from-base/x", "D=", "E=x z"}
+	want := []string{"A=x", "B=x y", "C=from-base/x", "D=", "E=$A z"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%q, want %q", got, want)
 	}
