@@ -14,6 +14,9 @@ func readOwn(p *reader, e ocispec.History) (Instruction, bool) {
 	if e.Comment != "docker-flatten" && !strings.HasPrefix(e.Comment, "docker-flatten:") {
 		return Instruction{}, false
 	}
+	if _, set := p.vars["NL"]; !set {
+		p.vars["NL"] = "\n" // the generated Dockerfile's argument for a line break
+	}
 	line := strings.ReplaceAll(strings.TrimSuffix(e.CreatedBy, buildKitSuffix), "\\\n", "")
 	if name, rest, ok := cutKeyword(line); ok {
 		return p.instruction(name, rest, original), true

@@ -162,7 +162,7 @@ func newRandomCase(r *rand.Rand) randomCase {
 // Whatever the base, the history and the config, the planned steps lead from
 // the one config to the other.
 func TestPlanLeadsFromBaseToImage(t *testing.T) {
-	for seed := range uint64(4000) {
+	for seed := range uint64(2000) {
 		c := newRandomCase(rand.New(rand.NewPCG(seed, 1)))
 		ins := Parse(c.img)
 		r, err := Plan(c.img, ins, c.base)
