@@ -2,6 +2,7 @@ package history
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -58,25 +59,14 @@ const maxBorders = 400
 // is rather part of a value).
 func splitPairs(s string, have map[string]string) []Pair {
 	s = strings.TrimPrefix(s, " ")
-	starts := []int{0}
-	ends := []int{}
-	for off := 0; len(starts) < maxBorders; {
-		m := pairStart.FindStringIndex(s[off:])
-		if m == nil {
-			break
-		}
-		// The value before ends at the first blank; a value's own trailing
-		// blanks go with it, the key starts after the last.
-		key := off + m[0]
-		for key < off+m[1] && isBlank(s[key]) {
-			key++
-		}
-		ends = append(ends, key-1)
-		starts = append(starts, key)
-		off = key
+	starts := borders(s, have)
+	ends := make([]int, 0, len(starts))
+	for _, start := range starts[1:] {
+		ends = append(ends, start-1) // one blank stands between two pairs
 	}
 	ends = append(ends, len(s))
 	n := len(starts)
+
 	const no = -1 << 30
 	best := make([]int, n+1) // best[i]: score of the pairs from starts[i] on
 	next := make([]int, n)
@@ -106,6 +96,39 @@ func splitPairs(s string, have map[string]string) []Pair {
 		out = append(out, Pair{cleanKey(key), value})
 	}
 	return out
+}
+
+// borders are the places where a pair may start: the beginning, what looks
+// like a key behind a blank, and the config's keys that don't look like one.
+func borders(s string, have map[string]string) []int {
+	at := []int{0}
+	for off := 0; len(at) < maxBorders; {
+		m := pairStart.FindStringIndex(s[off:])
+		if m == nil {
+			break
+		}
+		key := off + m[0]
+		for key < off+m[1] && isBlank(s[key]) {
+			key++
+		}
+		at = append(at, key)
+		off = key
+	}
+	for key := range have {
+		if !strings.ContainsAny(key, " \t\n\"'") {
+			continue
+		}
+		for off := 0; len(at) < maxBorders; {
+			i := strings.Index(s[off:], " "+key+"=")
+			if i < 0 {
+				break
+			}
+			off += i + 1
+			at = append(at, off)
+		}
+	}
+	slices.Sort(at)
+	return slices.Compact(at)
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' }

@@ -135,6 +135,11 @@ func TestConfigDecidesBetweenReadings(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", c.line, got.Set, c.want)
 		}
 	}
+	labels := Config{}
+	labels.Labels = map[string]string{"a": "b", "c d": "e=f g", "h": "i"}
+	if got := parseOne(line("/bin/sh -c #(nop)  LABEL a=b c d=e=f g h=i"), labels); !reflect.DeepEqual(got.Set.Pairs, []Pair{{"a", "b"}, {"c d", "e=f g"}, {"h", "i"}}) {
+		t.Errorf("LABEL: %q", got.Set.Pairs)
+	}
 	shell := Config{}
 	shell.Shell = []string{"/bin/sh", "-e", "-c"}
 	if got := parseOne(line("/bin/sh -c #(nop)  SHELL [/bin/sh -e -c]"), shell); !reflect.DeepEqual(got.Set.Args, shell.Shell) {

@@ -44,6 +44,10 @@ func Plan(img *Image, ins []Instruction, base Base) (Replay, error) {
 		if in.Set != nil {
 			pl.steps = append(pl.steps, *in.Set)
 		}
+		pl.triggersUnrecorded = pl.triggersUnrecorded || in.Dialect == "buildkit"
+	}
+	if _, recorded := pl.last("ONBUILD", nil); recorded {
+		pl.triggersUnrecorded = false
 	}
 	pl.recorded = apply(pl.r.Base, pl.steps)
 
@@ -74,7 +78,11 @@ func Plan(img *Image, ins []Instruction, base Base) (Replay, error) {
 	// What the base alone has too much is told by Cleared; an image without a
 	// history has nothing that could disagree.
 	if len(ins) > 0 {
-		pl.r.Disagreements = disagreements(pl.img, apply(withPath(pl.r.Base, img), pl.steps))
+		recorded := apply(withPath(pl.r.Base, img), pl.steps)
+		if pl.triggersUnrecorded {
+			recorded.Config.OnBuild = img.Config.OnBuild
+		}
+		pl.r.Disagreements = disagreements(img, recorded)
 	}
 	if doubt := LayerDoubt(img, ins); doubt != "" {
 		pl.r.Disagreements = append(pl.r.Disagreements, doubt)
@@ -109,6 +117,8 @@ type planner struct {
 	want     Config
 	steps    []Step // what the history sets above the base
 	recorded *Image // the config that the history alone would give
+	// BuildKit made entries above the base, and it records no ONBUILD.
+	triggersUnrecorded bool
 	r        Replay
 	out      []planned
 	// What is inexpressible, besides its line in r.
@@ -422,6 +432,9 @@ func (pl *planner) onbuild() {
 	used := map[int]bool{}
 	for _, t := range pl.want.OnBuild {
 		s := Step{Name: "ONBUILD", Entry: -1, Args: []string{t}, Why: noLine}
+		if pl.triggersUnrecorded {
+			s.Why = "BuildKit records no ONBUILD"
+		}
 		at := end
 		if old, ok := pl.first("ONBUILD", func(s Step) bool { return !used[s.Entry] && s.arg() == t && float64(s.Entry) > from }); ok {
 			s.Entry, at, s.Why = old.Entry, float64(old.Entry), ""
