@@ -1,0 +1,276 @@
+package history
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// Which step each field of the config needs. Env is in env.go.
+
+// author: of the two builders, only BuildKit takes over the base's. So the
+// image's is always written, and that it has none can't be.
+func (pl *planner) author() {
+	base := pl.r.Base.Author
+	if pl.img.Author == "" {
+		if base != "" {
+			pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("no author: BuildKit takes over the base's, %q", base))
+			pl.r.Base.Author = ""
+		}
+		return
+	}
+	_, written := pl.last("MAINTAINER", nil)
+	pl.one("MAINTAINER", Step{Args: []string{pl.img.Author}}, func(s Step) string {
+		return differs(s.arg(), pl.img.Author)
+	})
+	if n := len(pl.out); n > 0 && !written && base == pl.img.Author {
+		pl.out[n-1].step.Why = "the classic builder doesn't take over the base's author"
+	}
+}
+
+// one adds a step for a field that has one value, at its last entry.
+func (pl *planner) one(name string, s Step, differs func(Step) string) {
+	s.Name, s.Entry = name, -1
+	at := end
+	if old, ok := pl.last(name, nil); ok {
+		s.Entry, at = old.Entry, float64(old.Entry)
+		s.Why = differs(old)
+	} else {
+		s.Why = noLine
+	}
+	if name == "WORKDIR" && s.Why != "" {
+		at = end // the directory may be in the layer only
+	}
+	pl.add(at, s)
+}
+
+func differs(history, config string) string {
+	if history == config {
+		return ""
+	}
+	return fmt.Sprintf("the history says %q", history)
+}
+
+func (pl *planner) scalar(name, want string, have *string) {
+	switch {
+	case want == *have:
+	case want == "":
+		pl.clear("%s %s", name, *have)
+		*have = ""
+	case name == "WORKDIR":
+		// Builders clean the path, so that others than clean ones can't be had.
+		clean := workdir("", want, pl.img.OS)
+		pl.one(name, Step{Args: []string{clean}}, func(Step) string {
+			return differs(pl.recorded.Config.WorkingDir, clean)
+		})
+	default:
+		pl.one(name, Step{Args: []string{want}}, func(s Step) string {
+			return differs(s.arg(), want)
+		})
+	}
+}
+
+// sets handles EXPOSE and VOLUME: keys can be added only.
+func (pl *planner) sets(name string, want, have map[string]struct{}) {
+	for _, k := range sortedKeys(have) {
+		if _, ok := want[k]; !ok {
+			pl.clear("%s %s", name, k)
+			delete(have, k)
+		}
+	}
+	last := map[string]int{} // by key, the last entry that sets it
+	place := map[string]int{}
+	for _, s := range pl.steps {
+		for i, a := range s.Args {
+			if s.Name == name {
+				last[a], place[a] = s.Entry, i
+			}
+		}
+	}
+	at := map[int][]string{}
+	for _, k := range sortedKeys(want) {
+		if _, ok := have[k]; ok {
+			continue
+		}
+		entry, ok := last[k]
+		if !ok {
+			entry = -1
+		}
+		if why := expressible(Step{Name: name, Args: []string{k}}); why != "" {
+			pl.refuse(Step{Name: name, Args: []string{k}}, why)
+			continue
+		}
+		at[entry] = append(at[entry], k)
+	}
+	for entry, keys := range at {
+		s := Step{Name: name, Entry: entry, Args: keys}
+		if entry < 0 {
+			s.Why = noLine
+			pl.add(end, s)
+			continue
+		}
+		// The entry's own order.
+		sort.SliceStable(s.Args, func(i, j int) bool { return place[s.Args[i]] < place[s.Args[j]] })
+		pl.add(float64(entry), s)
+	}
+}
+
+func (pl *planner) labels() {
+	have := pl.r.Base.Config.Labels
+	for _, k := range sortedKeys(have) {
+		if _, ok := pl.want.Labels[k]; !ok {
+			pl.clear("LABEL %s", k)
+			delete(have, k)
+		}
+	}
+	type group struct {
+		pairs []Pair
+		why   []string
+	}
+	at := map[int]*group{}
+	for _, k := range sortedKeys(pl.want.Labels) {
+		v := pl.want.Labels[k]
+		if old, ok := have[k]; ok && old == v {
+			continue
+		}
+		if why := expressible(Step{Name: "LABEL", Pairs: []Pair{{k, v}}}); why != "" {
+			pl.refuse(Step{Name: "LABEL", Pairs: []Pair{{k, v}}}, why)
+			continue
+		}
+		s, ok := pl.last("LABEL", hasKey(k))
+		if !ok {
+			s.Entry = -1
+		}
+		g := at[s.Entry]
+		if g == nil {
+			g = &group{}
+			at[s.Entry] = g
+		}
+		g.pairs = append(g.pairs, Pair{k, v})
+		if recorded, ok := value(s.Pairs, k); ok && recorded != v {
+			g.why = append(g.why, fmt.Sprintf("the history says %s=%q", k, recorded))
+		}
+	}
+	for entry, g := range at {
+		s := Step{Name: "LABEL", Entry: entry, Pairs: g.pairs, Why: strings.Join(g.why, "; ")}
+		if entry < 0 {
+			s.Why = noLine
+			pl.add(end, s)
+			continue
+		}
+		old, _ := pl.last("LABEL", func(s Step) bool { return s.Entry == entry })
+		place := func(k string) int { return slices.IndexFunc(old.Pairs, func(kv Pair) bool { return kv.Key == k }) }
+		sort.SliceStable(s.Pairs, func(i, j int) bool { return place(s.Pairs[i].Key) < place(s.Pairs[j].Key) })
+		pl.add(float64(entry), s)
+	}
+}
+
+// value is the last value that pairs give to key.
+func value(pairs []Pair, key string) (string, bool) {
+	for i := len(pairs) - 1; i >= 0; i-- {
+		if pairs[i].Key == key {
+			return pairs[i].Value, true
+		}
+	}
+	return "", false
+}
+
+func (pl *planner) shell() {
+	have := &pl.r.Base.Config.Shell
+	switch {
+	case slices.Equal(pl.want.Shell, *have):
+	case len(pl.want.Shell) == 0:
+		pl.clear("SHELL %s", jsonList(*have))
+		*have = nil
+	default:
+		pl.one("SHELL", Step{Args: slices.Clone(pl.want.Shell)}, func(s Step) string {
+			return differs(jsonList(s.Args), jsonList(pl.want.Shell))
+		})
+	}
+}
+
+func (pl *planner) health() {
+	have := &pl.r.Base.Config.Healthcheck
+	switch {
+	case equalHealth(pl.want.Healthcheck, *have):
+	case emptyHealth(pl.want.Healthcheck):
+		pl.clear("HEALTHCHECK %s", healthText(*have))
+		*have = nil
+	default:
+		pl.one("HEALTHCHECK", Step{Health: cloneHealth(pl.want.Healthcheck)}, func(s Step) string {
+			if equalHealth(s.Health, pl.want.Healthcheck) {
+				return ""
+			}
+			return "the history says " + healthText(s.Health)
+		})
+	}
+}
+
+// command handles ENTRYPOINT and CMD. ENTRYPOINT comes first, since it resets
+// a CMD that is inherited.
+func (pl *planner) command() {
+	have := &pl.r.Base.Config
+	entry := -math.MaxFloat64
+	setEntry := !slices.Equal(pl.want.Entrypoint, have.Entrypoint)
+	if setEntry {
+		at := end
+		s := Step{Name: "ENTRYPOINT", Entry: -1, Args: slices.Clone(pl.want.Entrypoint), Why: noLine}
+		if old, ok := pl.last("ENTRYPOINT", nil); ok {
+			s.Entry, at = old.Entry, float64(old.Entry)
+			s.Why = ""
+			if !slices.Equal(old.Args, s.Args) {
+				s.Why = "the history says " + jsonList(old.Args)
+			}
+		}
+		entry = at
+		pl.add(at, s)
+	}
+	// The CMD in force after ENTRYPOINT.
+	inherited := have.Cmd
+	if setEntry {
+		inherited = nil
+	}
+	if slices.Equal(pl.want.Cmd, inherited) {
+		return
+	}
+	at := end
+	s := Step{Name: "CMD", Entry: -1, Args: slices.Clone(pl.want.Cmd), Why: noLine}
+	if old, ok := pl.last("CMD", nil); ok {
+		s.Entry, at = old.Entry, float64(old.Entry)
+		s.Why = ""
+		if !slices.Equal(old.Args, s.Args) {
+			s.Why = "the history says " + jsonList(old.Args)
+		}
+	} else if slices.Equal(have.Cmd, pl.want.Cmd) {
+		s.Why = "ENTRYPOINT resets the base's"
+	}
+	if at <= entry {
+		at = entry + 0.5
+	}
+	pl.add(at, s)
+}
+
+// onbuild writes the config's triggers. The base's own would fire.
+func (pl *planner) onbuild() {
+	for _, t := range pl.r.Base.Config.OnBuild {
+		pl.clear("ONBUILD %s", t)
+	}
+	pl.r.Base.Config.OnBuild = nil
+	from := math.Inf(-1)
+	used := map[int]bool{}
+	for _, t := range pl.want.OnBuild {
+		s := Step{Name: "ONBUILD", Entry: -1, Args: []string{t}, Why: noLine}
+		if pl.triggersUnrecorded {
+			s.Why = "BuildKit records no ONBUILD"
+		}
+		at := end
+		if old, ok := pl.first("ONBUILD", func(s Step) bool { return !used[s.Entry] && s.arg() == t && float64(s.Entry) > from }); ok {
+			s.Entry, at, s.Why = old.Entry, float64(old.Entry), ""
+			used[old.Entry] = true
+		}
+		from = at
+		pl.add(at, s)
+	}
+}
