@@ -224,22 +224,18 @@ func (s *shell) run(t *testing.T, c command) []string {
 // TestShellBlocks parses the commands that no test can run, and holds the
 // options that they give docker-flatten against its help.
 func TestShellBlocks(t *testing.T) {
-	help, err := exec.Command(binary, "--help").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, name := range folders(t) {
 		_, found := readme(t, name)
 		for _, b := range found {
 			if b.info == "sh" {
-				checkScript(t, fmt.Sprintf("%s/README.md:%d", name, b.line), strings.Join(b.text, "\n"), string(help))
+				checkScript(t, fmt.Sprintf("%s/README.md:%d", name, b.line), strings.Join(b.text, "\n"), help(t))
 			}
 		}
 	}
 }
 
 var (
-	ours   = regexp.MustCompile(`docker[- ]flatten(?: +(?:\\\n)?[^ \n|;&)]+)+`)
+	ours   = regexp.MustCompile(`(?m)(?:^|[\s($])docker[- ]flatten(?: +(?:\\\n)?[^ \n|;&)]+)+`)
 	option = regexp.MustCompile(`(?:^|\s)(-[a-z]|--[a-z-]+)`)
 )
 
