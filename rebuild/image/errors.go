@@ -14,7 +14,7 @@ var (
 	ErrPermission   = errors.New("permission denied")
 	ErrNotArchive   = errors.New("not an image archive")
 	ErrNotLayout    = errors.New("not an OCI layout")
-	ErrTruncated    = errors.New("the file ends too early")
+	ErrTruncated    = errors.New("the data ends too early")
 	ErrDigest       = errors.New("digest mismatch")
 	ErrSeveral      = errors.New("several images")
 	ErrUnauthorized = errors.New("access denied")

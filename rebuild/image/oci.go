@@ -284,9 +284,14 @@ func (im *Image) setManifest(raw []byte, d v1.Descriptor) error {
 	}
 	im.Manifest, im.rawManifest, im.Descriptor = &m, raw, d
 	for i, l := range m.Layers {
-		if i < len(im.layers) && im.layers[i] != nil {
-			im.layers[i].desc, im.layers[i].raw = l, letters.Layers[i]
+		if i >= len(im.layers) || im.layers[i] == nil {
+			continue
 		}
+		b := im.layers[i]
+		if b.checked && b.digest != l.Digest {
+			continue // an equal layer was read, which is stored in another way
+		}
+		b.desc, b.raw = l, letters.Layers[i]
 	}
 	return nil
 }

@@ -282,34 +282,44 @@ func (s *saving) finish(ctx context.Context) error {
 // deliverWaiting visits the layers that had to wait for manifest.json, in
 // parallel, for they lie in files now.
 func (s *saving) deliverWaiting(ctx context.Context, layers []string) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
+	places := map[string][]int{}
 	for i, name := range layers {
-		name = cleanMember(name)
-		spool := s.unknown[name]
-		if spool == nil || s.done[i] {
-			continue // visited, or a symbolic link to a layer that has its turn
+		if name = cleanMember(name); !s.done[i] && s.unknown[name] != nil {
+			places[name] = append(places[name], i)
 		}
-		delete(s.unknown, name)
-		indexes := s.byDigest[s.im.DiffIDs[i].Hex]
-		if want := digestInName(name); strings.HasPrefix(name, "blobs/") && want != "" {
-			for _, j := range indexes {
-				s.im.layers[j].desc.Digest = v1.Hash{Algorithm: "sha256", Hex: want}
+	}
+	// a layer without a file of its own is a symbolic link to an equal one
+	for i, name := range layers {
+		if s.done[i] || s.unknown[cleanMember(name)] != nil {
+			continue
+		}
+		for other, indexes := range places {
+			if s.im.DiffIDs[indexes[0]] == s.im.DiffIDs[i] {
+				places[other] = append(indexes, i)
+				break
 			}
 		}
-		delete(s.byDigest, s.im.DiffIDs[i].Hex) // once
-		if len(indexes) > 0 {
-			g.Go(func() error { return s.fromSpool(ctx, spool, indexes) })
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for name, indexes := range places {
+		spool := s.unknown[name]
+		delete(s.unknown, name)
+		if want := digestInName(name); strings.HasPrefix(name, "blobs/") && want != "" {
+			for _, i := range indexes {
+				s.im.layers[i].desc.Digest = v1.Hash{Algorithm: "sha256", Hex: want}
+			}
 		}
+		g.Go(func() error { return s.fromSpool(ctx, spool, indexes) })
 	}
 	return g.Wait()
 }
 
-// findManifest looks in the layout that newer engines write besides for the
-// image's manifest.
+// findManifest looks for the image's manifest in the layout that newer engines
+// write besides. A graphdriver store has none, and makes one up.
 func (s *saving) findManifest() error {
 	raw, ok := s.documents["index.json"]
-	if !ok {
+	if !ok || s.im.daemon.engine.store != containerdStore {
 		return nil
 	}
 	err := findManifest(raw, s.im, digestOfBytes(s.im.RawConfig), func(h v1.Hash) ([]byte, bool, error) {
