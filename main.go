@@ -103,7 +103,9 @@ func flatten(ctx context.Context, c *command, stdout, stderr io.Writer) error {
 	}
 	if !c.quiet {
 		if !report.DryRun { // a dry run has it on stdout
-			printDockerfiles(stderr, report)
+			if err := templates.ShowDockerfiles(stderr, report); err != nil {
+				return err
+			}
 		}
 		show := templates.WriteSummary
 		if report.DryRun {
@@ -119,19 +121,15 @@ func flatten(ctx context.Context, c *command, stdout, stderr io.Writer) error {
 	case c.job.StdoutTaken():
 		return nil // the archive or the context is the product
 	case report.DryRun:
-		return printDockerfiles(stdout, report)
+		for _, im := range report.Images {
+			if _, err := io.WriteString(stdout, im.Dockerfile); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	_, err = fmt.Fprintln(stdout, report.ID)
 	return err
-}
-
-func printDockerfiles(w io.Writer, report *templates.Report) error {
-	for _, im := range report.Images {
-		if _, err := io.WriteString(w, im.Dockerfile); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // command is a parsed command line.

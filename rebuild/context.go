@@ -60,8 +60,10 @@ func writeContext(ctx context.Context, o *Options, jobs []*job) (string, error) 
 	if err != nil {
 		return "", fmt.Errorf("write context: %w", err)
 	}
-	if err := j.writeLayerFile(ctx, filepath.Join(staged, "layer.tar.gz"), portable); err != nil {
-		return "", fmt.Errorf("write context: %w", err)
+	if portable.Paths() > 0 {
+		if err := j.writeLayerFile(ctx, filepath.Join(staged, "layer.tar.gz"), portable); err != nil {
+			return "", fmt.Errorf("write context: %w", err)
+		}
 	}
 	if j.needsBaseArchive() {
 		if err := j.writeBaseArchive(ctx, filepath.Join(staged, "base.tar")); err != nil {

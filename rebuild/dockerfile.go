@@ -28,11 +28,16 @@ func (j *job) renderDockerfile(portable bool) ([]byte, error) {
 		Base: templates.Base{
 			Name: j.base.Name, Layers: j.base.Layers, Evidence: j.base.Evidence,
 		},
-		Notes:  j.notes(),
-		From:   j.baseRef(),
-		Before: j.replay.Before,
-		Add:    "layer.tar.gz",
-		After:  j.replay.After,
+		Notes:         j.notes(),
+		Losses:        j.losses(),
+		Disagreements: j.replay.Disagreements,
+		From:          j.baseRef(),
+		Before:        j.replay.Before,
+		Add:           "layer.tar.gz",
+		After:         j.replay.After,
+	}
+	if j.merged.Paths() == 0 {
+		d.Add = "" // the classic builder would add an empty archive as a file
 	}
 	if j.replay.Base != nil {
 		for _, v := range j.replay.Base.Config.Env {
@@ -48,6 +53,7 @@ func (j *job) renderDockerfile(portable bool) ([]byte, error) {
 		d.Deleted = append(d.Deleted, "/"+deletion.Path)
 	}
 	if portable {
+		d.Platform = enginePlatform(j.im)
 		d.Removals = j.merged.Removals()
 		d.Before, d.After = asRoot(d, j.effectiveUser())
 		if j.needsBaseArchive() {
@@ -96,12 +102,6 @@ func (j *job) notes() []string {
 	}
 	for _, s := range j.replay.Inexpressible {
 		notes = append(notes, "Not expressible in a Dockerfile, kept in the image: "+s)
-	}
-	for _, s := range j.replay.Disagreements {
-		notes = append(notes, "The history disagrees with the config, which counts: "+s)
-	}
-	for _, s := range j.losses() {
-		notes = append(notes, "ADD cannot keep: "+s)
 	}
 	return notes
 }

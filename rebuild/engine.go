@@ -33,6 +33,9 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 		return image.NewImage{}, &image.Error{Op: "build with the engine", Object: j.im.Ref.String(),
 			Err: fmt.Errorf("ADD cannot keep %s", losses[0]), Hint: "--builder native keeps everything"}
 	}
+	if j.merged.Paths() == 0 {
+		return j.nativeImage(), nil // nothing that ADD could unpack
+	}
 	cli, err := j.Client()
 	if err != nil {
 		return image.NewImage{}, err

@@ -92,12 +92,22 @@ HEALTHCHECK NONE
 `, "x\n", []string{"ENV", "ADD", "ENTRYPOINT", "CMD", "HEALTHCHECK"}},
 }
 
+// whatBuildersDoDifferently is built with BuildKit alone: the classic builder
+// would not make this image of it.
+const whatBuildersDoDifferently = `
+RUN rm /data/file
+RUN echo more > /etc/more
+HEALTHCHECK CMD cat /etc/more
+CMD ["cat", "/etc/more"]
+`
+
 // bases are the images that engineImages stand on.
 var bases = map[string]string{
 	"base": "FROM scratch\nADD root.tar /\nCMD [\"sh\"]\n",
 	"bare": "FROM scratch\nADD files.tar /\n",
 	"set": "FROM scratch\nADD root.tar /\nENV KEPT=yes OTHER=1\nVOLUME /data\nLABEL from=base\n" +
 		"ENTRYPOINT [\"sh\", \"-c\"]\nCMD [\"cat /etc/motd\"]\nHEALTHCHECK CMD cat /etc/motd\nSTOPSIGNAL SIGINT\n",
+	"odd": "FROM scratch\nADD root.tar /\nADD files.tar /\nMAINTAINER Jane Doe\nVOLUME /data\nHEALTHCHECK --interval=7s CMD cat /etc/motd\nUSER nobody\n",
 }
 
 // shell is the static program that the images' tools are.
@@ -129,11 +139,11 @@ func buildImage(t *testing.T, cli *client.Client, dockerfile, tag string, buildk
 	}
 	// Without these BuildKit adds them, or doesn't find user 0.
 	root = append(root, imagetest.File{Name: "dev/"}, imagetest.File{Name: "proc/"}, imagetest.File{Name: "sys/"},
-		imagetest.File{Name: "etc/passwd", Body: "root:x:0:0::/:/bin/sh\n"}, imagetest.File{Name: "etc/group", Body: "root:x:0:\n"})
+		imagetest.File{Name: "etc/passwd", Body: "root:x:0:0::/:/bin/sh\nnobody:x:9:9::/:/bin/sh\n"}, imagetest.File{Name: "etc/group", Body: "root:x:0:\n"})
 	root = append(root, imagetest.File{Name: "etc/"}, imagetest.File{Name: "etc/motd", Body: "welcome\n"}, imagetest.File{Name: "tmp/", Mode: 0o1777})
 	files := map[string][]byte{
 		"root.tar":  imagetest.Layer(then, root),
-		"files.tar": imagetest.Layer(then, []imagetest.File{{Name: "x", Body: "x"}}),
+		"files.tar": imagetest.Layer(then, []imagetest.File{{Name: "data/"}, {Name: "data/file", Body: "x"}}),
 		"a":         []byte("file a\n"), "b": []byte("file b\n"),
 	}
 	opt := build.EngineOptions{Dockerfile: []byte(dockerfile), Tags: []string{tag}, BuildKit: buildkit}
@@ -288,9 +298,9 @@ func TestEngineImages(t *testing.T) {
 	}
 }
 
-// buildersOwn are the fields that a builder sets as it likes: BuildKit marks
-// every command as escaped, and the classic builder forgets the author.
-var buildersOwn = regexp.MustCompile(`(?m)^ *"(author|ArgsEscaped)":.*\n|,$`)
+// buildersOwn is the field that BuildKit sets as it likes: it marks every
+// command as escaped.
+var buildersOwn = regexp.MustCompile(`(?m)^ *"ArgsEscaped":.*\n|,$`)
 
 // TestEngineBuildsTheWrittenContext has both builders build what --context
 // wrote.
@@ -300,10 +310,18 @@ func TestEngineBuildsTheWrittenContext(t *testing.T) {
 	for name, dockerfile := range bases {
 		buildImage(t, cli, dockerfile, "flatten-test/context-"+name+":1", false)
 	}
+	type source struct {
+		base, dockerfile string
+		buildkit         bool
+	}
+	sources := map[string]source{"what the builders do differently": {"odd", "\nUSER 0" + whatBuildersDoDifferently + "USER nobody\n", true}}
 	for name, c := range engineImages {
+		sources[name] = source{c.base, c.dockerfile, false}
+	}
+	for name, c := range sources {
 		t.Run(name, func(t *testing.T) {
 			original := "flatten-test/context:original"
-			buildImage(t, cli, "FROM flatten-test/context-"+c.base+":1"+c.dockerfile, original, false)
+			buildImage(t, cli, "FROM flatten-test/context-"+c.base+":1"+c.dockerfile, original, c.buildkit)
 			tree := treeInSeconds(t, cli, original, since)
 			var context bytes.Buffer
 			_, err := Flatten(t.Context(), Options{

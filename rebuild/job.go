@@ -61,6 +61,9 @@ func (j *job) plan(ctx context.Context) error {
 	if j.replay, err = history.Plan(j.config, j.instructions, j.base); err != nil {
 		return fmt.Errorf("replay history: %w", err)
 	}
+	if j.Context != "" {
+		j.settleBuilders()
+	}
 	j.setAsideInexpressible()
 	if j.dockerfile, err = j.renderDockerfile(false); err != nil {
 		return err
@@ -116,12 +119,18 @@ func (j *job) build(ctx context.Context) (image.NewImage, error) {
 	if j.builder() == "engine" {
 		return j.buildInEngine(ctx)
 	}
+	return j.nativeImage(), nil
+}
+
+// nativeImage is the base, the merged layer as it is written, and the exact
+// config document.
+func (j *job) nativeImage() image.NewImage {
 	return image.NewImage{
 		From: j.im, Keep: j.base.Layers,
 		Size: j.merged.Size(), Write: j.writeLayer,
 		Config:      j.document,
 		Annotations: j.annotations(),
-	}, nil
+	}
 }
 
 // document is the new image's config document: the source's own, with the
