@@ -39,7 +39,7 @@ func (s *Source) openDaemon(ctx context.Context, opt Options) error {
 		return engineError(e.Client, "open", s.Ref.Name, err)
 	}
 	im := &Image{
-		ID: inspect.ID, Names: inspect.RepoTags, Platform: inspectedPlatform(inspect),
+		ID: inspect.ID, Names: tagNames(inspect.RepoTags), Platform: inspectedPlatform(inspect),
 		daemon: &daemonImage{engine: e, id: inspect.ID},
 	}
 	if err := checkPlatform(opt.Platform, im.Platform, s.Ref.Name); err != nil {
@@ -110,7 +110,7 @@ func (e *engine) parents(ctx context.Context, id string) ([]Parent, error) {
 		if err != nil {
 			return nil, &Error{Op: "open", Object: id, Err: err}
 		}
-		chain = append(chain, Parent{ID: inspect.ID, Names: inspect.RepoTags, DiffIDs: diffIDs})
+		chain = append(chain, Parent{ID: inspect.ID, Names: tagNames(inspect.RepoTags), DiffIDs: diffIDs})
 		id = inspect.Parent
 	}
 	return chain, nil

@@ -145,7 +145,7 @@ func (ix *tarIndex) savedImage(m savedImage) (*Image, error) {
 	if len(diffIDs) != len(m.Layers) {
 		return nil, &Error{Op: "read", Object: ix.name, Err: fmt.Errorf("manifest.json lists %d layers, the config has %d", len(m.Layers), len(diffIDs))}
 	}
-	im := &Image{Names: m.RepoTags, ID: id.String(), Platform: platform, DiffIDs: diffIDs, RawConfig: config}
+	im := &Image{Names: tagNames(m.RepoTags), ID: id.String(), Platform: platform, DiffIDs: diffIDs, RawConfig: config}
 	for i, name := range m.Layers {
 		f := ix.find(name)
 		object := layerName(i, len(diffIDs), diffIDs[i])

@@ -20,8 +20,8 @@ import (
 // spec's, which may be a bare tag, and the one with which BuildKit and
 // containerd write the whole name.
 const (
-	refNameAnnotation       = "org.opencontainers.image.ref.name"
-	containerdNameAnnotaton = "io.containerd.image.name"
+	refNameAnnotation        = "org.opencontainers.image.ref.name"
+	containerdNameAnnotation = "io.containerd.image.name"
 )
 
 func (s *Source) openLayout(ctx context.Context, opt Options) error {
@@ -79,16 +79,24 @@ func (s *Source) openIndexJSON(ctx context.Context, st blobStore, raw []byte, op
 	return notChosen(st.name(), s.Ref, list)
 }
 
+// name gives the images those of an entry's names that name a repository: a
+// mere tag, as skopeo and umoci write it, isn't a name outside its layout.
 func (s *Source) name(names []string) {
+	var whole []string
+	for _, n := range names {
+		if strings.ContainsAny(n, "/:") {
+			whole = append(whole, n)
+		}
+	}
 	for _, im := range s.Images {
-		im.Names = names
+		im.Names = tagNames(whole)
 	}
 }
 
 // layoutNames are the names that an entry of index.json gives its image.
 func layoutNames(d v1.Descriptor) []string {
 	var names []string
-	for _, key := range []string{containerdNameAnnotaton, refNameAnnotation} {
+	for _, key := range []string{containerdNameAnnotation, refNameAnnotation} {
 		if n := d.Annotations[key]; n != "" && !(len(names) > 0 && strings.HasSuffix(names[0], ":"+n)) && !(len(names) > 0 && names[0] == n) {
 			names = append(names, n)
 		}
@@ -135,7 +143,7 @@ func (s *Source) openUnnamedIndex(ctx context.Context, st blobStore, raw []byte,
 	names := layoutNames(found[0])
 	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
 	for _, d := range found {
-		for _, key := range []string{containerdNameAnnotaton, refNameAnnotation} {
+		for _, key := range []string{containerdNameAnnotation, refNameAnnotation} {
 			delete(d.Annotations, key)
 		}
 		index.Manifests = append(index.Manifests, d)

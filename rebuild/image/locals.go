@@ -39,7 +39,7 @@ func Locals(ctx context.Context, cli *client.Client) ([]Local, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(localsAtOnce)
 	for i, s := range list {
-		names := slices.DeleteFunc(slices.Clone(s.RepoTags), func(n string) bool { return n == "<none>:<none>" })
+		names := tagNames(s.RepoTags)
 		if len(names) == 0 {
 			continue
 		}

@@ -91,7 +91,7 @@ func TestRealEngineRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !stored.Images[0].BaseOmitted {
+	if e, err := newEngine(context.Background(), opt); err != nil || e.store != podmanStore && !stored.Images[0].BaseOmitted {
 		t.Error("the engine's own layers were sent to it")
 	}
 	for _, name := range names[1:3] {

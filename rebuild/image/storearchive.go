@@ -168,16 +168,17 @@ func (w *storing) writeDockerArchive(ctx context.Context, out io.Writer, n *newI
 	return t.Close()
 }
 
-// tagNames are names as docker save writes them: in the familiar form, with a
-// tag.
+// tagNames are names in the form that docker shows: without docker.io and
+// library, with a tag. What is no name, such as <none>:<none>, is left out.
 func tagNames(names []string) []string {
 	var tags []string
 	for _, n := range names {
-		if named, err := reference.ParseNormalizedNamed(n); err == nil {
-			tags = append(tags, reference.FamiliarString(reference.TagNameOnly(reference.TrimNamed(named))))
-			if tagged, ok := named.(reference.Tagged); ok {
-				tags[len(tags)-1] = reference.FamiliarName(named) + ":" + tagged.Tag()
-			}
+		named, err := reference.ParseNormalizedNamed(n)
+		if err != nil {
+			continue
+		}
+		if tagged, ok := reference.TagNameOnly(named).(reference.Tagged); ok {
+			tags = append(tags, reference.FamiliarName(named)+":"+tagged.Tag())
 		}
 	}
 	return tags

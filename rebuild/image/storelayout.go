@@ -170,12 +170,12 @@ func (w *storing) indexJSON(old []byte, root v1.Descriptor) ([]byte, error) {
 // or, where it has none, with its digest.
 func replaced(d v1.Descriptor, added []v1.Descriptor) bool {
 	for _, a := range added {
-		name, full := d.Annotations[refNameAnnotation], d.Annotations[containerdNameAnnotaton]
-		sameName := name == a.Annotations[refNameAnnotation] && full == a.Annotations[containerdNameAnnotaton]
+		name, full := d.Annotations[refNameAnnotation], d.Annotations[containerdNameAnnotation]
+		sameName := name == a.Annotations[refNameAnnotation] && full == a.Annotations[containerdNameAnnotation]
 		if sameName && (name+full != "" || d.Digest == a.Digest) {
 			return true
 		}
-		if w := a.Annotations[containerdNameAnnotaton]; w == "" && name != "" && name == a.Annotations[refNameAnnotation] {
+		if w := a.Annotations[containerdNameAnnotation]; w == "" && name != "" && name == a.Annotations[refNameAnnotation] {
 			return true
 		}
 	}
@@ -200,7 +200,7 @@ func (w *storing) layoutEntries(root v1.Descriptor) []v1.Descriptor {
 		}
 		named = reference.TagNameOnly(named)
 		d := root
-		d.Annotations = map[string]string{containerdNameAnnotaton: named.String()}
+		d.Annotations = map[string]string{containerdNameAnnotation: named.String()}
 		if tagged, ok := named.(reference.Tagged); ok {
 			d.Annotations[refNameAnnotation] = tagged.Tag()
 		}
