@@ -10,8 +10,10 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +35,9 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binary = filepath.Join(dir, "docker-flatten")
+		if runtime.GOOS == "windows" {
+			binary += ".exe"
+		}
 		if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", binary, "docker-flatten").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build docker-flatten: %v\n%s", err, out)
 			return 1
@@ -48,15 +53,15 @@ func TestMain(m *testing.M) {
 // noteSources looks at every source of the program: go test knows what this
 // test has looked at, and takes no result from its cache once it has changed.
 func noteSources() error {
-	return filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
+	return filepath.WalkDir("..", func(file string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "testdata") {
 			return filepath.SkipDir
 		}
-		if ext := filepath.Ext(path); ext == ".go" && !strings.HasSuffix(path, "_test.go") || ext == ".tmpl" || ext == ".txt" {
-			_, err = os.Stat(path)
+		if ext := filepath.Ext(file); ext == ".go" && !strings.HasSuffix(file, "_test.go") || ext == ".tmpl" || ext == ".txt" {
+			_, err = os.Stat(file)
 		}
 		return err
 	})
@@ -153,9 +158,7 @@ type shell struct {
 func newShell(t *testing.T, name string) *shell {
 	root := t.TempDir()
 	s := &shell{root: root, dir: filepath.Join(root, "examples", name)}
-	if err := os.CopyFS(s.dir, os.DirFS(name)); err != nil {
-		t.Fatal(err)
-	}
+	copyExample(t, name, s.dir)
 	s.registry = startRegistry(t)
 	if archive := filepath.Join(name, "app.oci.tar"); fileExists(archive) {
 		push(t, archive, s.registry+"/app:1")
@@ -173,6 +176,54 @@ func newShell(t *testing.T, name string) *shell {
 		s.env = append(s.env, key+"="+strings.TrimSpace(string(value)))
 	}
 	return s
+}
+
+// copyExample copies a folder without what the README's commands made in it when
+// somebody ran them there: that is what .gitignore lists.
+func copyExample(t *testing.T, name, dir string) {
+	t.Helper()
+	text, err := os.ReadFile(".gitignore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignored := func(file string) bool {
+		for pattern := range strings.Lines(string(text)) {
+			pattern = strings.TrimSpace(pattern)
+			if pattern == "" || pattern[0] == '#' {
+				continue
+			}
+			of := "/" + filepath.ToSlash(file)
+			if !strings.HasPrefix(pattern, "/") {
+				of = filepath.Base(file)
+			}
+			if ok, _ := path.Match(strings.TrimSuffix(pattern, "/"), of); ok {
+				return true
+			}
+		}
+		return false
+	}
+	err = filepath.WalkDir(name, func(file string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case ignored(file) && entry.IsDir():
+			return filepath.SkipDir
+		case ignored(file):
+			return nil
+		}
+		to := filepath.Join(dir, strings.TrimPrefix(file, name))
+		if entry.IsDir() {
+			return os.MkdirAll(to, 0o755)
+		}
+		body, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, body, 0o644)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func fileExists(name string) bool {
