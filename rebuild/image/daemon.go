@@ -51,6 +51,7 @@ func (s *Source) openDaemon(ctx context.Context, opt Options) error {
 	if e.store == containerdStore && e.speaks("1.48") {
 		im.daemon.platform = apiPlatform(im.Platform)
 	}
+	//lint:ignore SA1019 only the classic builder's images have one, and for them it is the best evidence of the base
 	if im.Parents, err = e.parents(ctx, inspect.Parent); err != nil {
 		return err
 	}
@@ -111,6 +112,7 @@ func (e *engine) parents(ctx context.Context, id string) ([]Parent, error) {
 			return nil, &Error{Op: "open", Object: id, Err: err}
 		}
 		chain = append(chain, Parent{ID: inspect.ID, Names: tagNames(inspect.RepoTags), DiffIDs: diffIDs})
+		//lint:ignore SA1019 as in openDaemon
 		id = inspect.Parent
 	}
 	return chain, nil

@@ -57,7 +57,7 @@ func ParseRef(s string) (Ref, error) {
 			r := Ref{Transport: transport}
 			r.Path, r.Name = splitPath(rest)
 			if r.Path == "" {
-				return Ref{}, fmt.Errorf("%s: a path must follow %s:", s, transport)
+				return Ref{}, fmt.Errorf("%s: a path is missing after the colon", s)
 			}
 			if r.Path == "-" && transport == Layout {
 				return Ref{}, fmt.Errorf("%s: a layout is a directory, it can't be read from stdin or written to stdout", s)
@@ -131,7 +131,7 @@ func splitPath(s string) (path, name string) {
 
 func parseEngineName(s string) (Ref, error) {
 	if s == "" {
-		return Ref{}, errors.New("an image's name or ID must follow " + Daemon + ":")
+		return Ref{}, errors.New(Daemon + ": an image's name or ID is missing after the colon")
 	}
 	if _, err := reference.ParseAnyReference(s); err != nil {
 		return Ref{}, fmt.Errorf("%q isn't an image reference: %w", s, err)
@@ -141,7 +141,7 @@ func parseEngineName(s string) (Ref, error) {
 
 func parseRegistryName(s, name string) (Ref, error) {
 	if name == "" {
-		return Ref{}, errors.New("an image's name must follow docker://")
+		return Ref{}, errors.New("docker://: an image's name is missing")
 	}
 	named, err := reference.ParseNormalizedNamed(name)
 	if err != nil {
