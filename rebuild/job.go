@@ -79,7 +79,9 @@ func (j *job) plan(ctx context.Context) error {
 // where the result must carry them.
 func (j *job) read(ctx context.Context) error {
 	keepFrom := 0
-	if !j.carriesBase() {
+	if j.DryRun && j.Context == "" {
+		keepFrom = len(j.im.DiffIDs) // nothing will be written
+	} else if !j.carriesBase() {
 		early, err := j.earlyBase()
 		if err != nil {
 			return err
