@@ -112,7 +112,7 @@ func (r *layerReader) Read(p []byte) (int, error) {
 	case err == io.EOF:
 		r.err = r.finish()
 	case err != nil:
-		r.err = &Error{Op: "read", Object: r.blob.object, Err: noEOF(err)}
+		r.err = &Error{Op: "read", Object: r.blob.object, Err: noEOF(err), Hint: spaceHint(err)}
 		if r.sum != nil && !errors.Is(err, context.Canceled) {
 			r.err = r.damaged(r.err)
 		}

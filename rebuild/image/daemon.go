@@ -19,13 +19,15 @@ type daemonImage struct {
 	engine   *engine
 	id       string
 	platform *ocispec.Platform // to save of an index; nil where an image has but one
+	inPlace  bool              // the layers are read where the engine has them, not by docker save
 
 	mu    sync.Mutex
 	again *Image // what a second docker save brought, nil before one
 }
 
 // openDaemon asks the engine about the image. Its config document comes only
-// with Read: an engine gives it away in docker save alone.
+// with Read, unless it can be read in place: the API gives it away in docker
+// save alone.
 func (s *Source) openDaemon(ctx context.Context, opt Options) error {
 	e, err := newEngine(ctx, opt)
 	if err != nil {
@@ -56,21 +58,29 @@ func (s *Source) openDaemon(ctx context.Context, opt Options) error {
 		return err
 	}
 	im.layers = make([]*blob, len(im.DiffIDs))
+	im.openInPlace()
 	s.Images = []*Image{im}
 	return nil
 }
 
 // inspect asks for an image, and for the platform of it that is wanted where
-// the engine has images of several.
+// the engine has images of several. The ID is that of the whole, which alone
+// can be saved: asked for a platform, an engine tells that one's.
 func (e *engine) inspect(ctx context.Context, name, platform string) (image.InspectResponse, error) {
-	if platform != "" && e.store == containerdStore && e.speaks("1.49") {
-		p, err := parsePlatform(platform)
-		if err != nil {
-			return image.InspectResponse{}, err
-		}
-		return e.ImageInspect(ctx, name, client.ImageInspectWithPlatform(apiPlatform(p)))
+	whole, err := e.ImageInspect(ctx, name)
+	if err != nil || platform == "" || e.store != containerdStore || !e.speaks("1.49") {
+		return whole, err
 	}
-	return e.ImageInspect(ctx, name)
+	p, err := parsePlatform(platform)
+	if err != nil {
+		return image.InspectResponse{}, err
+	}
+	one, err := e.ImageInspect(ctx, whole.ID, client.ImageInspectWithPlatform(apiPlatform(p)))
+	if isNotFound(err) {
+		return one, &Error{Op: "open", Object: name, Err: detail(ErrNoImage, "the engine has no image of it for %s", platform)}
+	}
+	one.ID, one.RepoTags = whole.ID, whole.RepoTags
+	return one, err
 }
 
 // apiPlatform is p as the engine's API takes it.

@@ -27,8 +27,9 @@ const (
 // engine is a Docker Engine, or something that speaks like one.
 type engine struct {
 	*client.Client
-	store engineStore
-	id    string // tells engines apart; "" = unknown
+	store   engineStore
+	id      string // tells engines apart; "" = unknown
+	overlay string // the root directory of an engine on this machine that uses overlay2, else ""
 }
 
 // newEngine reaches the engine and finds out what it is.
@@ -47,6 +48,9 @@ func newEngine(ctx context.Context, opt Options) (*engine, error) {
 		if s[0] == "driver-type" && strings.HasPrefix(s[1], "io.containerd.snapshotter.") {
 			e.store = containerdStore
 		}
+	}
+	if e.store != containerdStore && info.Driver == "overlay2" && strings.HasPrefix(cli.DaemonHost(), "unix://") {
+		e.overlay = info.DockerRootDir
 	}
 	version, err := cli.ServerVersion(ctx)
 	if err != nil {
@@ -68,7 +72,8 @@ func (e *engine) speaks(version string) bool {
 
 // engineError explains what an engine, or the way to it, said to an attempt.
 func engineError(cli *client.Client, op, object string, err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	var explained *Error
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &explained) {
 		return err
 	}
 	host := cli.DaemonHost()

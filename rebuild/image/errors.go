@@ -3,6 +3,8 @@ package image
 import (
 	"errors"
 	"fmt"
+	"os"
+	"syscall"
 )
 
 // What can be wrong with an image, a place to store one or the way there. They
@@ -38,6 +40,14 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// spaceHint helps where a temporary file didn't find room.
+func spaceHint(err error) string {
+	if errors.Is(err, syscall.ENOSPC) {
+		return "TMPDIR names the directory for temporary files; " + os.TempDir() + " is full"
+	}
+	return ""
+}
 
 // withDetail is a sentinel with a fuller text.
 type withDetail struct {

@@ -74,13 +74,13 @@ type Image struct {
 	ID         string   // what the source calls it: engine image ID, manifest digest, or config digest
 	Platform   v1.Platform
 	DiffIDs    []v1.Hash     // of its layers, lowest first
-	RawConfig  []byte        // the config document byte for byte; of an engine's image known after Read
+	RawConfig  []byte        // the config document byte for byte; of an engine's image it may be known only after Read
 	Manifest   *v1.Manifest  // as stored; nil where the source has none
 	Descriptor v1.Descriptor // the manifest's, as its index has it; zero where there is none
 	Parents    []Parent      // engine images only: what it was built on, nearest first, as far as the engine still knows
 
 	rawManifest []byte
-	layers      []*blob // as many as DiffIDs; of an engine's image nil before Read
+	layers      []*blob // as many as DiffIDs; of an engine's image that can't be read in place nil before Read
 	daemon      *daemonImage
 	registry    *registrySource
 	temp        *spools
@@ -140,9 +140,22 @@ func (im *Image) Read(ctx context.Context, keep func(i int) bool, visit func(i i
 	if keep == nil {
 		keep = func(int) bool { return false }
 	}
-	if im.daemon != nil {
-		return im.daemon.read(ctx, im, keep, visit)
+	if im.daemon == nil {
+		return im.readLayers(ctx, keep, visit)
 	}
+	if im.daemon.inPlace {
+		err := im.readLayers(ctx, keep, visit)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		// What docker save sends has the last word.
+		im.leavePlace()
+	}
+	return im.daemon.read(ctx, im, keep, visit)
+}
+
+// readLayers reads the layers of a source that has them side by side.
+func (im *Image) readLayers(ctx context.Context, keep func(i int) bool, visit func(i int, r io.Reader) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, min(runtime.GOMAXPROCS(0), len(im.layers))))
 	for i, b := range im.layers {

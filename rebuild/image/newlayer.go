@@ -116,7 +116,7 @@ func (n NewImage) compress(ctx context.Context, f *os.File, c Compression) (*new
 		return nil, err
 	}
 	if err := errors.Join(z.Close(), out.w.Flush()); err != nil {
-		return nil, fmt.Errorf("write layer: %w", err)
+		return nil, &Error{Op: "write", Object: "the new layer", Err: err, Hint: spaceHint(err)}
 	}
 	return &newLayer{
 		file: io.NewSectionReader(f, 0, out.n), kind: c.Kind, digest: digestOf(out.sum), size: out.n, diffID: diffID,

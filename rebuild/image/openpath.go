@@ -119,7 +119,7 @@ func (s *Source) spoolArchive(ctx context.Context, r io.Reader, outer format, na
 	}
 	n, err := io.Copy(spool, b)
 	if err != nil {
-		return nil, &Error{Op: "read", Object: name, Err: archiveEnd(err)}
+		return nil, &Error{Op: "read", Object: name, Err: archiveEnd(err), Hint: spaceHint(err)}
 	}
 	return io.NewSectionReader(spool, 0, n), nil
 }

@@ -160,3 +160,34 @@ func TestRealEngineIsLeftAsItWas(t *testing.T) {
 		}
 	}
 }
+
+func TestRealEngineTakesAnIndex(t *testing.T) {
+	cli, opt := realEngine(t)
+	src := open(t, "oci:"+platformsLayout().dir(t), Options{})
+	images := flatAll(t, src)
+	const name = "image-test-index:1"
+	t.Cleanup(func() { remove(t, cli, name) })
+	stored, err := storeErr(t, "docker-daemon:"+name, src, images, nil, Compression{}, opt)
+	if e, engineErr := newEngine(context.Background(), opt); engineErr != nil {
+		t.Fatal(engineErr)
+	} else if e.store != containerdStore {
+		if !errors.Is(err, ErrFormat) {
+			t.Errorf("a store of single images: %v", err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := open(t, name, opt)
+	layers := readAll(t, back.Images[0])
+	if !bytes.Equal(layers[len(layers)-1], merged12) || back.Images[0].ID != stored.ID {
+		t.Errorf("comes back as %s of %d layers", back.Images[0].ID, len(layers))
+	}
+	other := opt
+	other.Platform = "linux/arm64"
+	sameLayers(t, readAll(t, open(t, name, other).Images[0]), [][]byte{base, merged12})
+	if _, err := openErr(t, name, Options{Client: opt.Client, Platform: "linux/s390x"}); !errors.Is(err, ErrNoImage) || !strings.Contains(err.Error(), "linux/s390x") {
+		t.Errorf("a platform that it lacks: %v", err)
+	}
+}

@@ -112,7 +112,7 @@ func (s *saving) broken(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = detail(ErrTruncated, "the engine ended the stream early")
 	}
-	return &Error{Op: "save", Object: s.im.ID, Err: err}
+	return &Error{Op: "save", Object: s.im.ID, Err: err, Hint: spaceHint(err)}
 }
 
 // file takes in one file of the stream.
