@@ -87,7 +87,7 @@ func writeContext(ctx context.Context, o *Options, jobs []*job) (string, error) 
 func (j *job) portableDockerfile() ([]byte, error) {
 	if n := len(j.merged.Removals()); n > 0 && !j.baseHasRm() {
 		return nil, &image.Error{Op: "write context", Object: j.im.Ref.String(),
-			Err:  fmt.Errorf("%d paths of the base are deleted, and the base has no rm that a Dockerfile could run", n),
+			Err:  fmt.Errorf("the image deletes of its base (%s), which has no rm that a Dockerfile could run", count(n, "path")),
 			Hint: "use --base scratch, which has nothing to delete"}
 	}
 	text, err := j.renderDockerfile(true)
@@ -196,4 +196,11 @@ func tarDirectory(w io.Writer, dir string) error {
 		return fmt.Errorf("write context: %w", err)
 	}
 	return nil
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -6,6 +6,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"docker-flatten/history"
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/layer"
 	"docker-flatten/templates"
@@ -19,7 +20,7 @@ func (j *job) describe() error {
 	r := j.report
 	r.Platform = j.im.Platform.String()
 	r.SourceID = configDigest(j.im.RawConfig)
-	r.Base = templates.BaseReport{Name: j.base.Name, Layers: j.base.Layers, Kind: j.base.Kind, Evidence: j.base.Evidence}
+	r.Base = baseReport(j.base)
 	r.Unchanged = len(j.im.DiffIDs)-j.base.Layers < 2
 	r.Disagreements = j.replay.Disagreements
 	r.Cleared = j.replay.Cleared
@@ -90,6 +91,10 @@ func (j *job) describe() error {
 		r.NewHistory = append(r.NewHistory, historyLine(h, owned))
 	}
 	return nil
+}
+
+func baseReport(b history.Base) templates.BaseReport {
+	return templates.BaseReport{Name: b.Name, Layers: b.Layers, Kind: b.Kind, Evidence: b.Evidence}
 }
 
 func historyLine(h ocispec.History, layer int) templates.HistoryLine {

@@ -1,11 +1,14 @@
 package rebuild
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
@@ -41,13 +44,16 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 		return image.NewImage{}, err
 	}
 	j.engineMade = &engineBuilt{client: cli}
+	dockerfile := j.dockerfile
 	if j.needsBaseArchive() {
-		if err := j.loadBase(ctx, cli); err != nil {
+		name := j.baseRef() + "-" + strings.ToLower(rand.Text())
+		if err := j.loadBase(ctx, name); err != nil {
 			return image.NewImage{}, err
 		}
+		dockerfile = fromAnother(dockerfile, j.baseRef(), name)
 	}
 	id, err := build.Engine(ctx, cli, build.EngineOptions{
-		Dockerfile: j.dockerfile,
+		Dockerfile: dockerfile,
 		Files: []build.ContextFile{{
 			Name: "layer.tar.gz", Size: j.merged.Size(),
 			Write: func(ctx context.Context, w io.Writer) error { return j.merged.Write(ctx, w, j.sources()) },
@@ -73,7 +79,9 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 			_, err := io.Copy(io.Discard, r)
 			return err
 		}
-		verifier, err := layer.NewVerifier(j.indexes, j.base.Layers, j.verifyOptions())
+		options := j.verifyOptions()
+		options.Unpacked = true
+		verifier, err := layer.NewVerifier(j.indexes, j.base.Layers, options)
 		if err != nil {
 			return err
 		}
@@ -85,13 +93,10 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 	return image.NewImage{From: im, Keep: len(im.DiffIDs), Config: j.document, Annotations: j.annotations()}, nil
 }
 
-// loadBase loads the base under the name that the Dockerfile gives it, for the
-// time of the build.
-func (j *job) loadBase(ctx context.Context, cli *client.Client) error {
-	ref := image.Ref{Transport: image.Daemon, Name: j.baseRef()}
-	if _, err := cli.ImageInspect(ctx, ref.Name); err == nil {
-		return nil // its name says that it is the same
-	}
+// loadBase loads the base for the time of the build, under a name of this
+// run's own: another run with the same base removes only its own.
+func (j *job) loadBase(ctx context.Context, name string) error {
+	ref := image.Ref{Transport: image.Daemon, Name: name}
 	dest, err := image.OpenDest(ctx, ref, j.imageOptions(nil))
 	if err != nil {
 		return err
@@ -99,6 +104,11 @@ func (j *job) loadBase(ctx context.Context, cli *client.Client) error {
 	j.engineMade.remove = append(j.engineMade.remove, ref.Name)
 	_, err = dest.Store(ctx, j.src, []image.NewImage{j.baseImage()}, []string{ref.Name}, image.Compression{})
 	return err
+}
+
+// fromAnother is the Dockerfile with another name for the same base.
+func fromAnother(dockerfile []byte, name, other string) []byte {
+	return bytes.Replace(dockerfile, []byte("\nFROM "+name+"\n"), []byte("\nFROM "+other+"\n"), 1)
 }
 
 // cleanUp removes what the engine builder needed on the way. The result's

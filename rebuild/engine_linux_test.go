@@ -387,3 +387,39 @@ func tarFiles(t *testing.T, r io.Reader) map[string][]byte {
 		}
 	}
 }
+
+// TestEngineBuilderRunsBesideItself has two runs build on the same base, which
+// has no name: each must keep its hands off the other's.
+func TestEngineBuilderRunsBesideItself(t *testing.T) {
+	cli := imagetest.Engine(t)
+	buildImage(t, cli, bases["base"]+"RUN echo 1 > /one\nRUN rm /etc/motd\n", "flatten-test/beside:1", false)
+	failures := make(chan error, 3)
+	for i := range cap(failures) {
+		go func() {
+			_, err := Flatten(t.Context(), Options{
+				Image: image.Ref{Transport: image.Daemon, Name: "flatten-test/beside:1"}, Tags: []string{fmt.Sprintf("flatten-test/beside:flat%d", i)},
+				Base: "1", Builder: "engine", NoCache: true, Client: func() (*client.Client, error) { return cli, nil },
+			})
+			failures <- err
+		}()
+	}
+	for range cap(failures) {
+		if err := <-failures; err != nil {
+			t.Error(err)
+		}
+	}
+	for i := range cap(failures) {
+		removeImage(cli, fmt.Sprintf("flatten-test/beside:flat%d", i))
+	}
+	images, err := cli.ImageList(t.Context(), dockerimage.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, im := range images {
+		for _, name := range im.RepoTags {
+			if strings.HasPrefix(name, "docker-flatten/base:") && strings.Count(name, "-") > 1 {
+				t.Errorf("%s is left behind", name)
+			}
+		}
+	}
+}

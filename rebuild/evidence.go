@@ -60,7 +60,14 @@ func (j *job) findBase(config *history.Image, instructions []history.Instruction
 	if j.im.Manifest != nil {
 		annotations = j.im.Manifest.Annotations
 	}
-	return history.FindBase(config, instructions, j.Base, j.candidates, annotations)
+	base, err := history.FindBase(config, instructions, j.Base, j.candidates, annotations)
+	if ref, refErr := image.ParseRef(base.Name); base.Kind == "user" && base.Name == j.Base && refErr == nil && ref.Transport != image.Daemon {
+		base.Name = ""
+		if names := j.candidates[0].Names; len(names) > 0 {
+			base.Name = names[0]
+		}
+	}
+	return base, err
 }
 
 // earlyBase is the base as far as it is known before the layers are read. Of an
@@ -105,5 +112,10 @@ func (j *job) userBase(ctx context.Context) (history.Candidate, error) {
 	if err := json.Unmarshal(src.Images[0].RawConfig, config); err != nil {
 		return history.Candidate{}, fmt.Errorf("--base: read config document: %w", err)
 	}
-	return history.Candidate{Name: j.Base, Names: src.Images[0].Names, Kind: "user", Image: config}, nil
+	// What FROM names is the image's own name; a file's path is none.
+	names := src.Images[0].Names
+	if ref.Transport == image.Registry {
+		names = []string{ref.Name}
+	}
+	return history.Candidate{Name: j.Base, Names: names, Kind: "user", Image: config}, nil
 }

@@ -20,8 +20,8 @@ type Options struct {
 	Output *image.Ref // nil = the engine for an engine's image, else a docker-archive beside the input
 
 	// Context is a directory to write the build context to, or "-" to write it
-	// to Stdout as a tar; "" = none. With "-" and neither Tags nor Output the
-	// context is all that is made.
+	// to Stdout as a tar; "" = none. Without Tags and Output the context is all
+	// that is made with "-", and where there is no default for Output.
 	Context     string
 	Builder     string // auto (""), native or engine
 	Platform    string // os/arch[/variant]; "" = every platform of an index
@@ -79,7 +79,17 @@ func (o *Options) outputIsStdout() bool { return o.Output != nil && o.Output.Pat
 
 // contextOnly tells whether the written context is all that is asked for.
 func (o *Options) contextOnly() bool {
-	return o.Context == "-" && len(o.Tags) == 0 && o.Output == nil
+	if o.Context == "" || len(o.Tags) > 0 || o.Output != nil {
+		return false
+	}
+	return o.Context == "-" || !hasDefaultOutput(o.Image)
+}
+
+// hasDefaultOutput tells whether a result goes somewhere without being told: it
+// isn't pushed to the registry that the image came from, and there is no place
+// beside stdin.
+func hasDefaultOutput(source image.Ref) bool {
+	return source.Transport != image.Registry && source.Path != "-"
 }
 
 func orList(words []string) string {

@@ -50,12 +50,24 @@ func reuse(ctx context.Context, o *Options, jobs []*job, output image.Ref, names
 			return false, nil
 		}
 	}
-	report.Reused = true
-	report.ID = old.Images[0].ID
-	if output.Transport == image.Registry && old.Index == nil {
-		report.ID = output.Name + "@" + old.Images[0].ID
+	report.Reused, report.ID = true, old.ID()
+	for i, j := range jobs {
+		j.reused(configDigest(old.Images[i].RawConfig), report)
 	}
 	return true, nil
+}
+
+// reused adds what is known of a job whose result was there already.
+func (j *job) reused(id string, report *templates.Report) {
+	r := templates.ImageReport{Platform: j.im.Platform.String(), ID: id, SourceID: j.im.ID}
+	if j.im.RawConfig != nil {
+		r.SourceID = configDigest(j.im.RawConfig)
+	}
+	if base, err := j.earlyBase(); err == nil {
+		r.Base = baseReport(base)
+		r.Before.Layers, r.After.Layers = len(j.im.DiffIDs), base.Layers+1
+	}
+	report.Images = append(report.Images, r)
 }
 
 // reuseInEngine looks among the engine's images.
@@ -75,6 +87,7 @@ func reuseInEngine(ctx context.Context, o *Options, j *job, names []string, repo
 		}
 		for _, e := range l.Image.History {
 			if e.Comment == want {
+				j.reused(l.ID, report)
 				return true, retag(ctx, cli, l, names, report)
 			}
 		}

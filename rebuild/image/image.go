@@ -12,6 +12,7 @@ import (
 	"runtime"
 
 	"github.com/docker/docker/client"
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
@@ -118,6 +119,22 @@ func Open(ctx context.Context, ref Ref, opt Options) (*Source, error) {
 		im.Ref = src.Ref
 	}
 	return src, nil
+}
+
+// ID is what Store would have called the image when it stored it where this
+// source is: a registry's name@digest, the digest of an index or a manifest, or
+// an engine's or docker-archive's image ID.
+func (s *Source) ID() string {
+	id := s.Images[0].ID
+	if s.Index != nil {
+		id = s.Index.descriptor.Digest.String()
+	}
+	if s.Ref.Transport == Registry {
+		if r, err := name.ParseReference(s.Ref.Name); err == nil {
+			return r.Context().Digest(id).String()
+		}
+	}
+	return id
 }
 
 // Close gives back the source's files and temporary space.

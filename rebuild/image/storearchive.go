@@ -24,7 +24,7 @@ func (w *storing) toDockerArchive(ctx context.Context, images []NewImage) (*Stor
 	if err := w.onePlatform(images, "a docker-archive"); err != nil {
 		return nil, err
 	}
-	c := w.compression.or(Gzip)
+	c := w.compression.or(kindOfKept(images[0]))
 	if c.Kind == Zstandard {
 		w.opt.warn("layers compressed with zstd can't be loaded by Docker older than 23.0")
 	}
@@ -38,6 +38,24 @@ func (w *storing) toDockerArchive(ctx context.Context, images []NewImage) (*Stor
 		return nil, err
 	}
 	return &Stored{ID: id.String(), Names: w.names, Images: []StoredImage{n.stored(v1.Descriptor{}, v1.Descriptor{})}}, nil
+}
+
+// kindOfKept is the compression of the layers that an image keeps, Gzip where it
+// keeps none: some readers take the first layer's for that of all.
+func kindOfKept(n NewImage) string {
+	if n.Keep == 0 {
+		return Gzip
+	}
+	b := n.From.layers[0]
+	if b == nil {
+		return Uncompressed // an engine's
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.kind == Gzip {
+		return Gzip
+	}
+	return Uncompressed
 }
 
 // toFile writes a file beside its final name, and renames it once it is

@@ -224,3 +224,29 @@ func TestVerifyBesideMerge(t *testing.T) {
 		t.Error("Needs is wrong")
 	}
 }
+
+// TestVerifyUnpacked has the owner names and the records that no file system
+// keeps pass in a layer that an engine made, and nothing else.
+func TestVerifyUnpacked(t *testing.T) {
+	layers := [][]ent{of(file("a", "1").owned("root", "root")), of(file("b", "2").owned("", "").record("atime", "5").xattr("user.k", "v"))}
+	tars := tarsOf(t, layers)
+	idx := indexes(t, tars, false)
+	for _, c := range []struct {
+		made     ent
+		unpacked bool
+		same     bool
+	}{
+		{file("b", "2").owned("root", "daemon").xattr("user.k", "v"), true, true},
+		{file("b", "2").owned("root", "daemon").xattr("user.k", "v"), false, false},
+		{file("b", "2").owned("root", "daemon"), true, false},
+		{file("b", "2").owned("", "").xattr("user.k", "v").chown(1, 0), true, false},
+	} {
+		v, err := NewVerifier(idx, 1, VerifyOptions{Unpacked: c.unpacked})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Check(bytes.NewReader(tarOf(t, c.made))); (err == nil) != c.same {
+			t.Errorf("unpacked %v, %+v: %v", c.unpacked, c.made, err)
+		}
+	}
+}
