@@ -411,15 +411,4 @@ func TestEngineBuilderRunsBesideItself(t *testing.T) {
 	for i := range cap(failures) {
 		removeImage(cli, fmt.Sprintf("flatten-test/beside:flat%d", i))
 	}
-	images, err := cli.ImageList(t.Context(), dockerimage.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, im := range images {
-		for _, name := range im.RepoTags {
-			if strings.HasPrefix(name, "docker-flatten/base:") && strings.Count(name, "-") > 1 {
-				t.Errorf("%s is left behind", name)
-			}
-		}
-	}
 }
