@@ -70,6 +70,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, script)
 		return 0
 	}
+	if c.job.StdoutTaken() && isTerminal(stdout) {
+		return fail(stderr, usageError{errors.New("the archive on stdout would go to the terminal: redirect it, or name a file")})
+	}
 	c.job.Client = func() (*client.Client, error) { return image.NewClient(engine.context, engine.host) }
 	c.job.Stdout = stdout
 	if err := flatten(ctx, c, stdout, stderr); err != nil {
@@ -287,6 +290,16 @@ func writePage(name string, report *templates.Report) error {
 		return fmt.Errorf("write report %s: %w", name, err)
 	}
 	return nil
+}
+
+// isTerminal tells whether w is a terminal, or a device at least.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
 }
 
 // usageError is a command line that can't be carried out.

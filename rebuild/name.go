@@ -28,6 +28,9 @@ func normalName(tag string) (string, error) {
 // the first that it has. It is "" for an image that has no name at all.
 func flattenedName(ref image.Ref, names []string) string {
 	candidates := append([]string{ref.Name}, names...)
+	if ref.Path != "" && ref.Name != "" && !strings.ContainsAny(ref.Name, ":/") {
+		candidates[0] = fileName(ref.Path) + ":" + ref.Name // a tag of a layout
+	}
 	if ref.Transport != image.Daemon && ref.Transport != image.Registry {
 		candidates = append(candidates, fileName(ref.Path))
 	}

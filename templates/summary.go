@@ -206,7 +206,7 @@ func (s *summary) totals(im *ImageReport) {
 }
 
 // percent writes a change: "−19%", "+2%", "±0%" for none and "≈0%" for one that
-// rounds to none.
+// rounds to none; what is left doesn't round to nothing.
 func percent(before, after int64) string {
 	if before <= 0 {
 		return ""
@@ -221,6 +221,8 @@ func percent(before, after int64) string {
 		return "±0%"
 	case change < 0.1:
 		return "≈0%"
+	case change > 99.5 && after > 0 && after < before:
+		return "−99.9%"
 	case change < 10:
 		return sign + strconv.FormatFloat(change, 'f', 1, 64) + "%"
 	}

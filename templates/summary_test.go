@@ -58,7 +58,7 @@ before       8  214MB        71MB  10596
 after        2  158MB      61.2MB  10595
           −75%   −26%        −14%    ≈0%
 
-deleted from the base: 241 paths, 1.24MB (its layers still hold them)
+deleted from the base: 241 paths, 1.24MB (still in its layers)
   1.2MB  /usr/share/doc/ (240 paths)
    40kB  /etc/motd (replaced)
 

@@ -52,7 +52,7 @@ func pathError(op, path string, err error) error {
 	e := &Error{Op: op, Object: path, Err: err}
 	if errors.Is(err, fs.ErrNotExist) {
 		e.Err = detail(fs.ErrNotExist, "no such file or directory")
-		if filepath.Base(path) == path {
+		if op == "open" && filepath.Base(path) == path {
 			e.Hint = "to name an image of the Docker Engine, write docker-daemon:" + path
 		}
 	}
