@@ -17,6 +17,7 @@ import (
 	"syscall"
 
 	"github.com/docker/cli/cli-plugins/metadata"
+	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 	"github.com/spf13/pflag"
 
@@ -51,6 +52,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	args, err := engine.parse(args)
 	if err != nil {
 		return fail(stderr, usageError{err})
+	}
+	if len(args) > 1 && strings.HasPrefix(args[0], "__complete") {
+		return complete(ctx, &engine, args[len(args)-1], stdout)
 	}
 	c, err := parse(args)
 	switch {
@@ -256,11 +260,46 @@ func (e *engineFlags) parse(args []string) ([]string, error) {
 			return nil, err
 		}
 	}
+	// docker completes with __complete flatten ….
 	rest := f.Args()
-	if len(rest) > 0 && rest[0] == "flatten" {
-		rest = rest[1:]
+	if i := slices.Index(rest, "flatten"); i == 0 || i == 1 && strings.HasPrefix(rest[0], "__complete") {
+		rest = slices.Delete(rest, i, i+1)
 	}
 	return rest, nil
+}
+
+// complete answers docker's request to complete word for this plugin, in the
+// form that cobra's completion scripts take: a candidate a line, then a colon
+// and what else the shell may offer.
+func complete(ctx context.Context, engine *engineFlags, word string, stdout io.Writer) int {
+	const noFiles, files = 4, 0
+	if strings.HasPrefix(word, "-") {
+		set, _ := options(&command{})
+		set.VisitAll(func(f *pflag.Flag) {
+			if strings.HasPrefix("--"+f.Name, word) {
+				fmt.Fprintln(stdout, "--"+f.Name)
+			}
+		})
+		fmt.Fprintf(stdout, ":%d\n", noFiles)
+		return 0
+	}
+	cli, err := image.NewClient(engine.context, engine.host)
+	if err == nil {
+		list, listErr := cli.ImageList(ctx, dockerimage.ListOptions{})
+		for _, im := range list {
+			for _, name := range im.RepoTags {
+				if strings.HasPrefix(name, word) {
+					fmt.Fprintln(stdout, name)
+				}
+			}
+		}
+		err = listErr
+	}
+	fmt.Fprintf(stdout, ":%d\n", files)
+	if err != nil {
+		return exitFailed
+	}
+	return 0
 }
 
 // printPluginMetadata answers docker's question what this plugin is.

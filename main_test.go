@@ -218,6 +218,14 @@ func TestPluginArguments(t *testing.T) {
 	}
 }
 
+func TestPluginCompletesOptions(t *testing.T) {
+	t.Setenv("DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND", "/usr/bin/docker")
+	code, stdout, _ := flattenCommand(t, "__complete", "flatten", "--co")
+	if want := "--completion\n--compression\n--context\n:4\n"; code != 0 || stdout != want {
+		t.Errorf("code %d, %q, want %q", code, stdout, want)
+	}
+}
+
 func TestPluginMetadata(t *testing.T) {
 	code, stdout, _ := flattenCommand(t, "docker-cli-plugin-metadata")
 	var m map[string]string
