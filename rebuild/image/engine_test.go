@@ -421,3 +421,16 @@ func TestLocalsTellTheirConfig(t *testing.T) {
 		t.Errorf("history is %+v", h)
 	}
 }
+
+func TestLocalsPassOverABrokenImage(t *testing.T) {
+	e, opt := newFakeEngine(t, graphdriverStore)
+	e.add(testImage{names: []string{"b:1"}, layers: [][]byte{base}}, "sha256:b", nil)
+	e.add(testImage{names: []string{"a:1"}, layers: [][]byte{base, upper}}, "sha256:a", nil)
+	e.broken = "sha256:a"
+	cli, err := opt.Client()
+	must(err)
+	locals, err := Locals(context.Background(), cli)
+	if err != nil || len(locals) != 1 || locals[0].ID != "sha256:b" {
+		t.Errorf("%v, %v", locals, err)
+	}
+}

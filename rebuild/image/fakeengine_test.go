@@ -25,6 +25,7 @@ type fakeEngine struct {
 	saved  map[string][]byte // what docker save writes for an image ID
 	lies   bool              // inspect tells of other layers than were loaded
 	strict bool              // takes no archive without the base's layers
+	broken string            // the ID of an image whose history it can't read
 
 	mu      sync.Mutex
 	images  map[string]*fakeImage // by ID
@@ -129,6 +130,11 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		layers := im.diffIDs
 		if e.lies && len(layers) > 0 {
 			layers = layers[1:]
+		}
+		if action == "history" && id == e.broken {
+			w.WriteHeader(http.StatusInternalServerError)
+			reply(map[string]string{"message": "layer does not exist"})
+			return
 		}
 		if action == "history" {
 			reply([]map[string]any{{"CreatedBy": "newest", "Size": 0}, {"CreatedBy": "oldest", "Size": 7}})

@@ -44,9 +44,14 @@ func Locals(ctx context.Context, cli *client.Client) ([]Local, error) {
 			continue
 		}
 		g.Go(func() error {
-			var err error
-			found[i], err = readLocal(ctx, cli, s.ID, names)
-			return err
+			l, err := readLocal(ctx, cli, s.ID, names)
+			if err != nil && (ctx.Err() != nil || client.IsErrConnectionFailed(err)) {
+				return err
+			}
+			// An image that is damaged, or just being removed, is no evidence,
+			// and no reason to give up another one.
+			found[i] = l
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
