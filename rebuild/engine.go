@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"docker-flatten/rebuild/build"
 	"docker-flatten/rebuild/image"
@@ -39,6 +41,10 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 	if j.merged.Paths() == 0 {
 		return j.nativeImage(), nil // nothing that ADD could unpack
 	}
+	listed, err := j.merged.Listed()
+	if err != nil {
+		return image.NewImage{}, err
+	}
 	cli, err := j.Client()
 	if err != nil {
 		return image.NewImage{}, err
@@ -55,8 +61,8 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 	id, err := build.Engine(ctx, cli, build.EngineOptions{
 		Dockerfile: dockerfile,
 		Files: []build.ContextFile{{
-			Name: "layer.tar.gz", Size: j.merged.Size(),
-			Write: func(ctx context.Context, w io.Writer) error { return j.merged.Write(ctx, w, j.sources()) },
+			Name: "layer.tar.gz", Size: listed.Size(),
+			Write: func(ctx context.Context, w io.Writer) error { return listed.Write(ctx, w, j.sources()) },
 		}},
 		Platform: enginePlatform(j.im),
 	})
@@ -102,7 +108,24 @@ func (j *job) loadBase(ctx context.Context, name string) error {
 		return err
 	}
 	j.engineMade.remove = append(j.engineMade.remove, ref.Name)
-	_, err = dest.Store(ctx, j.src, []image.NewImage{j.baseImage()}, []string{ref.Name}, image.Compression{})
+	base := j.baseImage()
+	document := base.Config
+	// Of one image that two runs load and remove, one would miss it.
+	base.Config = func(diffIDs []v1.Hash) ([]byte, error) {
+		raw, err := document(diffIDs)
+		if err != nil {
+			return nil, err
+		}
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal(raw, &fields); err != nil {
+			return nil, err
+		}
+		if fields["comment"], err = json.Marshal(name); err != nil {
+			return nil, err
+		}
+		return encode(fields)
+	}
+	_, err = dest.Store(ctx, j.src, []image.NewImage{base}, []string{ref.Name}, image.Compression{})
 	return err
 }
 

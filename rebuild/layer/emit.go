@@ -169,7 +169,7 @@ func (e *emitter) implied(id uint32) error {
 	}
 	a := e.m.a
 	n := &a.nodes[id]
-	if e.m.portable || a.setgid(id) != a.setgid(n.parent) {
+	if e.m.portable || e.m.listed || a.setgid(id) != a.setgid(n.parent) {
 		if kind, _ := whiteoutName(a.component(n)); kind == nameOrdinary {
 			return e.madeDirectory(id)
 		}

@@ -11,6 +11,7 @@ type Merged struct {
 	was      []uint32 // for each path of the base: the entry that made its inode
 	rootAt   bool     // an upper layer lists the root
 	portable bool
+	listed   bool // directories that no layer lists go out, too
 	size     int64
 	paths    int
 	bytes    int64

@@ -20,6 +20,21 @@ func (m *Merged) Portable() (*Merged, error) {
 	return &p, nil
 }
 
+// Listed gives the merged layer, whiteouts and all, in a form for an engine whose
+// ADD turns whiteouts into deletions: every directory is listed. ADD would keep
+// the metadata of one that exists, follow a symbolic link in its place and stop
+// at anything else there.
+func (m *Merged) Listed() (*Merged, error) {
+	p := *m
+	p.listed = true
+	var err error
+	p.size, err = p.measure()
+	if err != nil {
+		return nil, err
+	}
+	return &p, nil
+}
+
 // Removals gives the paths of the base, each with a leading slash, that have to
 // be removed (rm -rf) before the portable layer is ADDed: what is deleted, the
 // directories that are other ones now, and what ADD refuses to replace or would

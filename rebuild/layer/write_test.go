@@ -121,3 +121,35 @@ func TestFormatReadsBack(t *testing.T) {
 		}
 	}
 }
+
+// TestListedNamesEveryDirectory has what the merged layer leaves to the engine
+// that loads it said for one that ADDs it: a directory that nobody listed, in
+// the place of a file, of a symbolic link and of a directory.
+func TestListedNamesEveryDirectory(t *testing.T) {
+	tars := tarsOf(t, [][]ent{
+		of(file("f", "1"), symlink("l", "d"), dirE("d").chmod(0o700), file("d/a", "1"), file("x", "1")),
+		of(file("f/in", "2"), file("l/in", "2"), file("d/in", "2"), gone("x")),
+	})
+	m, _ := merge(t, tars, 1)
+	listed, err := m.Listed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := listed.Write(t.Context(), &out, []Source{nil, stream(tars[1])}); err != nil {
+		t.Fatal(err)
+	}
+	if int64(out.Len()) != listed.Size() {
+		t.Errorf("Size is %d, Write wrote %d", listed.Size(), out.Len())
+	}
+	if got, want := listing(t, out.Bytes()), ".wh.x\nf/\nf/in\nl/\nl/in\nd/\nd/in\n"; got != want {
+		t.Errorf("entries are\n%swant\n%s", got, want)
+	}
+	v, err := NewVerifier(indexes(t, tars, false), 1, VerifyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Check(&out); err != nil {
+		t.Error(err)
+	}
+}
