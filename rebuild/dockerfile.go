@@ -28,7 +28,7 @@ func (j *job) renderDockerfile(portable bool) ([]byte, error) {
 		Base: templates.Base{
 			Name: j.base.Name, Layers: j.base.Layers, Evidence: j.base.Evidence,
 		},
-		Notes:         j.notes(),
+		Notes:         j.notes(portable),
 		Losses:        j.losses(),
 		Disagreements: j.replay.Disagreements,
 		From:          j.baseRef(),
@@ -95,8 +95,11 @@ func asRoot(d templates.Dockerfile, user string) (before, after []history.Step) 
 }
 
 // notes are the lines for the Dockerfile's reader that no instruction says.
-func (j *job) notes() []string {
+func (j *job) notes(portable bool) []string {
 	var notes []string
+	if j.needsBaseArchive() && !portable {
+		notes = append(notes, "FROM names the base by its content; --context DIR writes it beside this file.")
+	}
 	if len(j.replay.Cleared) > 0 {
 		notes = append(notes, "No Dockerfile can undo what the base sets, so it is built on the base without: "+strings.Join(j.replay.Cleared, ", "))
 	}
