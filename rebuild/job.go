@@ -55,7 +55,7 @@ func (j *job) plan(ctx context.Context) error {
 	j.merged, err = layer.Merge(j.indexes[:j.base.Layers], j.indexes[j.base.Layers:])
 	bar.Done(err)
 	if err != nil {
-		return fmt.Errorf("merge: %w", err)
+		return err // it says that it comes of merging, and where
 	}
 
 	if j.replay, err = history.Plan(j.config, j.instructions, j.base); err != nil {
@@ -91,9 +91,9 @@ func (j *job) read(ctx context.Context) error {
 	j.indexes = make([]*layer.Index, len(j.im.DiffIDs))
 	bar := j.start(progress.Reading, 0)
 	err := j.im.Read(ctx, func(i int) bool { return i >= keepFrom }, func(i int, r io.Reader) error {
-		ix, err := layer.Read(counted{r, bar}, layer.ReadOptions{Content: j.verify() == "content"})
+		ix, err := layer.Read(counted{r, bar}, layer.ReadOptions{Layer: i, Content: j.verify() == "content"})
 		if err != nil {
-			return fmt.Errorf("layer %d: %w", i+1, err)
+			return err
 		}
 		j.indexes[i] = ix
 		return nil

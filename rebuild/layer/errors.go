@@ -36,16 +36,16 @@ var (
 // Error is a failure in one layer, at one path where there is one.
 type Error struct {
 	Op    string // "read", "merge" or "copy"
-	Layer int    // index in the image, lowest first
+	Layer int    // index in the image, lowest first; the text counts from 1
 	Path  string // cleaned, without a leading slash; "" when no entry is concerned
 	Err   error
 }
 
 func (e *Error) Error() string {
 	if e.Path == "" {
-		return fmt.Sprintf("%s layer %d: %v", e.Op, e.Layer, e.Err)
+		return fmt.Sprintf("%s layer %d: %v", e.Op, e.Layer+1, e.Err)
 	}
-	return fmt.Sprintf("%s layer %d: %s: %v", e.Op, e.Layer, Display(e.Path), e.Err)
+	return fmt.Sprintf("%s layer %d: %s: %v", e.Op, e.Layer+1, Display(e.Path), e.Err)
 }
 
 func (e *Error) Unwrap() error { return e.Err }

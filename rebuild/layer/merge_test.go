@@ -93,15 +93,15 @@ func TestMergeRefuses(t *testing.T) {
 		layer []ent
 		want  string
 	}{
-		{"whiteout of nothing", of(file(".wh.", "")), "merge layer 1: .wh.: invalid whiteout"},
-		{"whiteout of its directory", of(file("d/.wh..", "")), "merge layer 1: d/.wh..: invalid whiteout"},
-		{"whiteout of its parent", of(file("d/.wh...", "")), "merge layer 1: d/.wh...: invalid whiteout"},
-		{"link to nothing", of(link("a", "b")), "merge layer 1: a: hard link target not found"},
-		{"link to a directory", of(dirE("d"), link("a", "d")), "merge layer 1: a: hard link target not found"},
-		{"link to itself", of(link("a", "a")), "merge layer 1: a: hard link target not found"},
-		{"entry below a file of its layer", of(file("f", ""), file("f/g", "")), "merge layer 1: f/g: parent is not a directory"},
-		{"directory after a file of the same name", of(file("d", ""), dirE("d")), "merge layer 1: d: listed as a directory and as something else"},
-		{"entry below a loop", of(symlink("l", "m"), symlink("m", "l"), file("l/g", "")), "merge layer 1: l/g: too many levels of symbolic links"},
+		{"whiteout of nothing", of(file(".wh.", "")), "merge layer 2: .wh.: invalid whiteout"},
+		{"whiteout of its directory", of(file("d/.wh..", "")), "merge layer 2: d/.wh..: invalid whiteout"},
+		{"whiteout of its parent", of(file("d/.wh...", "")), "merge layer 2: d/.wh...: invalid whiteout"},
+		{"link to nothing", of(link("a", "b")), "merge layer 2: a: hard link target not found"},
+		{"link to a directory", of(dirE("d"), link("a", "d")), "merge layer 2: a: hard link target not found"},
+		{"link to itself", of(link("a", "a")), "merge layer 2: a: hard link target not found"},
+		{"entry below a file of its layer", of(file("f", ""), file("f/g", "")), "merge layer 2: f/g: parent is not a directory"},
+		{"directory after a file of the same name", of(file("d", ""), dirE("d")), "merge layer 2: d: listed as a directory and as something else"},
+		{"entry below a loop", of(symlink("l", "m"), symlink("m", "l"), file("l/g", "")), "merge layer 2: l/g: too many levels of symbolic links"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			idx := indexes(t, [][]byte{tarOf(t, file("base", "")), tarOf(t, c.layer...)}, false)

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"math"
 	"strings"
 )
 
@@ -53,6 +54,10 @@ type Loss struct {
 	What string // "xattr user.x", "mtime before 1970", …
 }
 
+// lastTime is the last second that an engine unpacks: it sets later times to 0
+// (moby pkg/archive, boundTime: nanoseconds in 64 bits).
+const lastTime = math.MaxInt64 / 1_000_000_000
+
 // Losses gives what an ADD of the merged layer to the base loses, while loading
 // it as a layer keeps it.
 func (m *Merged) Losses() []Loss {
@@ -77,13 +82,18 @@ func (m *Merged) Losses() []Loss {
 		if h.mtime < 0 {
 			add(id, "mtime before 1970")
 		}
+		if h.mtime > lastTime {
+			add(id, "mtime after 2262")
+		}
 		if h.kind == typeChar && h.major == 0 && h.minor == 0 {
 			add(id, "character device 0:0")
 		}
 		for r := h.records; r != ""; {
 			var k string
 			k, _, r = r.next()
-			if x, ok := strings.CutPrefix(k, xattrPrefix); ok && (strings.HasPrefix(x, "user.") || strings.HasPrefix(x, "trusted.")) {
+			// Of the xattrs of a file that it has unpacked an engine packs only
+			// this one again (moby pkg/archive, ReadSecurityXattrToTarHeader).
+			if x, ok := strings.CutPrefix(k, xattrPrefix); ok && x != "security.capability" {
 				add(id, "xattr "+x)
 			}
 		}

@@ -72,8 +72,9 @@ func TestEmpty(t *testing.T) {
 func TestLosses(t *testing.T) {
 	m, _ := merge(t, tarsOf(t, [][]ent{of(file("base", "").xattr("user.a", "1")), of(
 		dirE("").named("/").chmod(0o700), file("a", "").xattr("user.a", "1").xattr("security.capability", capValue), dirE("d").xattr("trusted.t", "1"),
-		file("b", "").at(time.Unix(1, 5)), file("c", "").at(time.Unix(-1, 0)), char("n", 0, 0), file("ok", ""))}), 1)
-	want := []Loss{{"/", "metadata of the root"}, {"/a", "xattr user.a"}, {"/d", "xattr trusted.t"}, {"/b", "fraction of the mtime"}, {"/c", "mtime before 1970"}, {"/n", "character device 0:0"}}
+		file("b", "").at(time.Unix(1, 5)), file("c", "").at(time.Unix(-1, 0)), char("n", 0, 0), file("ok", ""),
+		file("acl", "").xattr("system.posix_acl_access", "1"), file("late", "").at(time.Unix(lastTime+1, 0)), file("last", "").at(time.Unix(lastTime, 0)))}), 1)
+	want := []Loss{{"/", "metadata of the root"}, {"/a", "xattr user.a"}, {"/d", "xattr trusted.t"}, {"/b", "fraction of the mtime"}, {"/c", "mtime before 1970"}, {"/n", "character device 0:0"}, {"/acl", "xattr system.posix_acl_access"}, {"/late", "mtime after 2262"}}
 	if have := m.Losses(); !slices.Equal(have, want) {
 		t.Errorf("%+v", have)
 	}

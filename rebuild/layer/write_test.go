@@ -29,12 +29,12 @@ func TestWriteChecksSources(t *testing.T) {
 		want   error
 		text   string
 	}{
-		{"none", nil, ErrSource, "copy layer 0: a: layer cannot be read again"},
-		{"changed, sequential", stream(changed), ErrChanged, "copy layer 0: d/b: layer changed since it was read"},
-		{"changed, random access", random{changed}, ErrChanged, "copy layer 0: d/b: layer changed since it was read"},
-		{"shorter, sequential", stream(good[:5000]), ErrChanged, "copy layer 0: d/b: layer changed since it was read"},
-		{"shorter, random access", random{good[:5000]}, ErrChanged, "copy layer 0: d/b: layer changed since it was read"},
-		{"cannot be opened", failing{boom}, boom, "copy layer 0: a: open: boom"},
+		{"none", nil, ErrSource, "copy layer 1: a: layer cannot be read again"},
+		{"changed, sequential", stream(changed), ErrChanged, "copy layer 1: d/b: layer changed since it was read"},
+		{"changed, random access", random{changed}, ErrChanged, "copy layer 1: d/b: layer changed since it was read"},
+		{"shorter, sequential", stream(good[:5000]), ErrChanged, "copy layer 1: d/b: layer changed since it was read"},
+		{"shorter, random access", random{good[:5000]}, ErrChanged, "copy layer 1: d/b: layer changed since it was read"},
+		{"cannot be opened", failing{boom}, boom, "copy layer 1: a: open: boom"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := m.Write(t.Context(), io.Discard, []Source{c.source})
