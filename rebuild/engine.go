@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -146,7 +147,7 @@ func (j *job) cleanUp() {
 	ctx := context.Background() // an interrupted run cleans up as well
 	for _, name := range slices.Backward(j.engineMade.remove) {
 		_, err := j.engineMade.client.ImageRemove(ctx, name, dockerimage.RemoveOptions{PruneChildren: true}) // a build leaves an image an instruction
-		if err != nil && !errors.Is(err, context.Canceled) && !client.IsErrNotFound(err) {
+		if err != nil && !errors.Is(err, context.Canceled) && !errdefs.IsNotFound(err) {
 			j.note("warning: remove " + name + ": " + err.Error())
 		}
 	}

@@ -26,11 +26,14 @@ func storeLayer(t *testing.T, layer []byte, files map[string]string) (split, dif
 	split, diff = filepath.Join(dir, "tar-split.json.gz"), filepath.Join(dir, "diff")
 	var metadata bytes.Buffer
 	gz := gzip.NewWriter(&metadata)
-	r, err := asm.NewInputTarStream(bytes.NewReader(layer), storage.NewJSONPacker(gz), storage.NewDiscardFilePutter())
+	r, done, err := asm.NewInputTarStreamWithDone(bytes.NewReader(layer), storage.NewJSONPacker(gz), storage.NewDiscardFilePutter())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.Copy(io.Discard, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 	if err := gz.Close(); err != nil {
