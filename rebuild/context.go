@@ -22,65 +22,143 @@ import (
 	"docker-flatten/rebuild/progress"
 )
 
-// writeContext writes the build context of the one job to the directory
-// o.Context, or as a tar to o.Stdout, and returns the directory. What it
-// writes builds anywhere: the layer has no whiteouts, and a base that has no
-// name comes along.
-func writeContext(ctx context.Context, o *Options, jobs []*job) (string, error) {
+// stagedContext is a build context that is whole, but not yet where the user
+// wants it.
+type stagedContext struct {
+	dir    string // where it is, "" once it is gone from there
+	target string // Options.Context
+	exists bool   // target is an empty directory already
+	stdout io.Writer
+}
+
+// stageContext writes the build context of the one job, for the directory
+// o.Context or, as a tar, for o.Stdout. What it writes builds anywhere: the
+// layer has no whiteouts, and a base that has no name comes along.
+func stageContext(ctx context.Context, o *Options, jobs []*job) (*stagedContext, error) {
 	if len(jobs) != 1 {
-		return "", &image.Error{Op: "write context", Object: o.Context,
+		return nil, &image.Error{Op: "write context", Object: o.Context,
 			Err:  fmt.Errorf("the image has %d platforms, a context has one", len(jobs)),
 			Hint: "choose one with --platform"}
 	}
 	j := jobs[0]
 	dockerfile, err := j.portableDockerfile()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	parent := os.TempDir()
-	if o.Context != "-" {
-		if entries, err := os.ReadDir(o.Context); err == nil && len(entries) > 0 {
-			return "", &image.Error{Op: "write context", Object: o.Context, Err: errors.New("the directory isn't empty"), Hint: "name a new directory"}
+	c := &stagedContext{target: o.Context, stdout: o.Stdout}
+	if err := c.makeDir(); err != nil {
+		return nil, err
+	}
+	if err := j.fillContext(ctx, c.dir, dockerfile); err != nil {
+		c.discard()
+		return nil, fmt.Errorf("write context: %w", err)
+	}
+	return c, nil
+}
+
+// checkContext says what is wrong with the directory for a context, before any
+// work is done: nothing that exists may be overwritten.
+func checkContext(dir string) (exists bool, err error) {
+	fail := func(err error, hint string) (bool, error) {
+		return false, &image.Error{Op: "write context", Object: dir, Err: err, Hint: hint}
+	}
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if _, err := os.Lstat(dir); err == nil {
+			return fail(errors.New("a symbolic link to nothing"), "name a new directory")
 		}
-		parent = filepath.Dir(o.Context)
+		return false, nil
+	case err != nil:
+		return fail(errors.Unwrap(err), "")
+	case !info.IsDir():
+		return fail(errors.New("not a directory"), "name a new directory")
 	}
-	// Written beside its place and moved there when it is whole.
-	staged, err := os.MkdirTemp(parent, ".docker-flatten-context-")
-	if err != nil {
-		return "", fmt.Errorf("write context: %w", err)
+	entries, err := os.ReadDir(dir)
+	switch {
+	case err != nil:
+		return fail(errors.Unwrap(err), "")
+	case len(entries) > 0:
+		return fail(errors.New("the directory isn't empty"), "name a new directory")
 	}
-	defer os.RemoveAll(staged)
-	if err := os.Chmod(staged, 0o755); err != nil {
-		return "", fmt.Errorf("write context: %w", err)
+	return true, nil
+}
+
+// makeDir makes the directory to write to: in the file system of the target, so
+// that what is whole only has to be renamed.
+func (c *stagedContext) makeDir() error {
+	parent := os.TempDir()
+	if c.target != "-" {
+		var err error
+		if c.exists, err = checkContext(c.target); err != nil {
+			return err
+		}
+		if parent = filepath.Dir(c.target); c.exists {
+			parent = c.target
+		}
 	}
-	if err := os.WriteFile(filepath.Join(staged, "Dockerfile"), dockerfile, 0o644); err != nil {
-		return "", fmt.Errorf("write context: %w", err)
+	var err error
+	if c.dir, err = os.MkdirTemp(parent, ".docker-flatten-context-"); err != nil {
+		return fmt.Errorf("write context: %w", err)
+	}
+	if err := os.Chmod(c.dir, 0o755); err != nil {
+		c.discard()
+		return fmt.Errorf("write context: %w", err)
+	}
+	return nil
+}
+
+// fillContext writes the context's files.
+func (j *job) fillContext(ctx context.Context, dir string, dockerfile []byte) error {
+	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), dockerfile, 0o644); err != nil {
+		return err
 	}
 	portable, err := j.merged.Portable()
 	if err != nil {
-		return "", fmt.Errorf("write context: %w", err)
+		return err
 	}
 	if portable.Paths() > 0 {
-		if err := j.writeLayerFile(ctx, filepath.Join(staged, "layer.tar.gz"), portable); err != nil {
-			return "", fmt.Errorf("write context: %w", err)
+		if err := j.writeLayerFile(ctx, filepath.Join(dir, "layer.tar.gz"), portable); err != nil {
+			return err
 		}
 	}
 	if j.needsBaseArchive() {
-		if err := j.writeBaseArchive(ctx, filepath.Join(staged, "base.tar")); err != nil {
+		return j.writeBaseArchive(ctx, filepath.Join(dir, "base.tar"))
+	}
+	return nil
+}
+
+// discard removes what is staged; nothing once it has been published.
+func (c *stagedContext) discard() {
+	if c.dir != "" {
+		os.RemoveAll(c.dir)
+		c.dir = ""
+	}
+}
+
+// publish moves the context to its place, or writes it to stdout, and returns
+// the directory.
+func (c *stagedContext) publish() (string, error) {
+	if c.target == "-" {
+		return "", tarDirectory(c.stdout, c.dir)
+	}
+	if !c.exists {
+		if err := os.Rename(c.dir, c.target); err != nil {
+			return "", fmt.Errorf("write context: %w", err)
+		}
+		c.dir = ""
+		return c.target, nil
+	}
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return "", fmt.Errorf("write context: %w", err)
+	}
+	for _, e := range entries {
+		if err := os.Rename(filepath.Join(c.dir, e.Name()), filepath.Join(c.target, e.Name())); err != nil {
 			return "", fmt.Errorf("write context: %w", err)
 		}
 	}
-	if o.Context == "-" {
-		return "", tarDirectory(o.Stdout, staged)
-	}
-	// An empty directory may stand there already.
-	if err := os.Remove(o.Context); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("write context: %w", err)
-	}
-	if err := os.Rename(staged, o.Context); err != nil {
-		return "", fmt.Errorf("write context: %w", err)
-	}
-	return o.Context, nil
+	return c.target, nil
 }
 
 // portableDockerfile is the Dockerfile of a written context.

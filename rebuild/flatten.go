@@ -67,13 +67,18 @@ func Flatten(ctx context.Context, o Options) (*templates.Report, error) {
 		}
 		report.Images = append(report.Images, *j.report)
 	}
+	var written *stagedContext
 	if o.Context != "" {
-		if report.Context, err = writeContext(ctx, &o, jobs); err != nil {
+		if written, err = stageContext(ctx, &o, jobs); err != nil {
 			return nil, err
 		}
+		defer written.discard()
 	}
 	if dest == nil {
-		return report, nil
+		if written != nil {
+			report.Context, err = written.publish()
+		}
+		return report, err
 	}
 
 	// Build, verify while writing, and only then give it its names.
@@ -87,6 +92,11 @@ func Flatten(ctx context.Context, o Options) (*templates.Report, error) {
 	stored, err := dest.Store(ctx, src, made, names, o.Compression)
 	if err != nil {
 		return nil, err
+	}
+	if written != nil {
+		if report.Context, err = written.publish(); err != nil {
+			return nil, err
+		}
 	}
 	report.ID = stored.ID
 	for i := range jobs {

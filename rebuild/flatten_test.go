@@ -280,6 +280,58 @@ func TestWrittenContextHasNoWhiteoutsAndDeletesWithRun(t *testing.T) {
 	}
 }
 
+func TestContextOverwritesNothing(t *testing.T) {
+	src := write(t, appImage())
+	content, err := os.ReadFile(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent := filepath.Dir(src)
+	full, dangling := filepath.Join(parent, "full"), filepath.Join(parent, "dangling")
+	if err := errors.Join(os.MkdirAll(filepath.Join(full, "mine"), 0o755), os.Symlink("nothing", dangling)); err != nil {
+		t.Fatal(err)
+	}
+	out := archiveRef(filepath.Join(parent, "out.tar"))
+	for _, target := range []string{src, full, dangling, filepath.Join(src, "below")} {
+		_, err := Flatten(context.Background(), Options{Image: archiveRef(src), Tags: []string{"x"}, Output: &out, Context: target, Client: noEngine})
+		if err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("--context %s: %v", target, err)
+		}
+	}
+	if now, err := os.ReadFile(src); err != nil || !bytes.Equal(now, content) {
+		t.Errorf("the source changed: %v", err)
+	}
+	entries, err := os.ReadDir(parent)
+	if err != nil || len(entries) != 3 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+func TestContextFillsAnEmptyDirectory(t *testing.T) {
+	dir, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	flattenFile(t, write(t, appImage()), func(o *Options) { o.Context = link })
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 3 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+func TestFailedRunLeavesNoContext(t *testing.T) {
+	src := write(t, appImage())
+	dir := filepath.Join(t.TempDir(), "context")
+	out := image.Ref{Transport: image.Daemon, Name: "x:1"}
+	_, err := Flatten(context.Background(), Options{Image: archiveRef(src), Tags: []string{"x:1"}, Output: &out, Context: dir, Client: noEngine})
+	if err == nil {
+		t.Fatal("stored without an engine")
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the context is there: %v", err)
+	}
+}
+
 func TestContextOnStdoutIsAllThatIsMade(t *testing.T) {
 	src := write(t, appImage())
 	var out bytes.Buffer
