@@ -101,7 +101,11 @@ func numberedBase(img *Image, ins []Instruction, n int, candidates []Candidate) 
 func autoBase(img *Image, ins []Instruction, candidates []Candidate, annotations map[string]string) Base {
 	have := len(img.RootFS.DiffIDs)
 	proper := func(n int) bool { return n > 0 && n < have }
-	if c, ok := bestLocal(img, candidates, proper); ok {
+	c, ok := bestLocal(img, candidates, proper)
+	if !ok {
+		c, ok = bestLocal(img, settingsAbove(img, ins, candidates), func(n int) bool { return n > 0 })
+	}
+	if ok {
 		b := fromCandidate(img, ins, c)
 		switch c.Kind {
 		case "parent":
@@ -135,6 +139,23 @@ func autoBase(img *Image, ins []Instruction, candidates []Candidate, annotations
 		return g
 	}
 	return Base{Name: "scratch", Kind: "none", Evidence: "nothing tells where a base ends"}
+}
+
+// settingsAbove are the candidates on which img may have been built without
+// adding a layer: they have all its layers and all the history up to the last
+// of them, but not the settings behind.
+func settingsAbove(img *Image, ins []Instruction, candidates []Candidate) []Candidate {
+	have := len(img.RootFS.DiffIDs)
+	var out []Candidate
+	for _, c := range candidates {
+		if c.Image == nil || len(c.Image.RootFS.DiffIDs) != have {
+			continue
+		}
+		if n := sharedEntries(img, c.Image); n > 0 && n < len(img.History) && n >= entriesFor(ins, have) {
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // annotatedName is the base that a manifest's annotations name, pinned to the

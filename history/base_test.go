@@ -62,6 +62,34 @@ func TestBaseIsTheStrongestEvidence(t *testing.T) {
 	}
 }
 
+// TestBaseMayHaveAllTheLayers: an image that only sets something has no layer of
+// its own; what it was built on isn't to be merged away for that.
+func TestBaseMayHaveAllTheLayers(t *testing.T) {
+	rootfs, run, env, cmd := "ADD rootfs.tar / # buildkit", "RUN make # buildkit", " ENV A=1 # buildkit", ` CMD ["a"] # buildkit`
+	img := layered("a b", rootfs, run, env, cmd)
+	candidate := func(name, layers string, lines ...string) Candidate {
+		return Candidate{Name: name, Kind: "local", Image: layered(layers, lines...)}
+	}
+	for _, c := range []struct {
+		name       string
+		candidates []Candidate
+		want       string
+		layers     int
+	}{
+		{"its history goes on", []Candidate{candidate("set:1", "a b", rootfs, run), candidate("more:1", "a b", rootfs, run, env)}, "more:1", 2},
+		{"a base with fewer layers comes first", []Candidate{candidate("set:1", "a b", rootfs, run, env), candidate("below:1", "a", rootfs)}, "below:1", 1},
+		{"not the same history", []Candidate{candidate("copy:1", "a b", rootfs, run, env, cmd)}, "", 1},
+		{"not a history without the layers", []Candidate{candidate("short:1", "a b", rootfs)}, "", 1},
+		{"not another history", []Candidate{candidate("other:1", "a b", rootfs, "RUN other # buildkit")}, "", 1},
+		{"not without a history", []Candidate{candidate("none:1", "a b", []string{}...)}, "", 1},
+	} {
+		got, err := FindBase(img, Parse(img), "auto", c.candidates, nil)
+		if err != nil || got.Name != c.want || got.Layers != c.layers {
+			t.Errorf("%s: %+v, %v", c.name, got, err)
+		}
+	}
+}
+
 func TestAnnotationNamesWhatTheHistoryBounds(t *testing.T) {
 	img := layered("a b", "/bin/sh -c #(nop) ADD file:"+hash+" in / ", ` /bin/sh -c #(nop)  CMD ["bash"]`, "/bin/sh -c make")
 	got, _ := FindBase(img, Parse(img), "auto", nil, map[string]string{annotationBaseName: "docker.io/library/debian:12", annotationBaseDigest: "sha256:" + hash})
