@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/distribution/reference"
+
 	"docker-flatten/history"
 	"docker-flatten/rebuild/image"
 )
@@ -99,6 +101,9 @@ func (j *job) userBase(ctx context.Context) (history.Candidate, error) {
 		if err != nil {
 			return history.Candidate{}, fmt.Errorf("--base: %w", err)
 		}
+		if named, err := reference.ParseNormalizedNamed(j.Base); err == nil {
+			j.baseDigest = registryDigest(named, *local)
+		}
 		return history.Candidate{Name: j.Base, Names: local.Names, Kind: "user", Image: local.Image}, nil
 	}
 	options := j.imageOptions(nil)
@@ -111,6 +116,9 @@ func (j *job) userBase(ctx context.Context) (history.Candidate, error) {
 	config := &history.Image{}
 	if err := json.Unmarshal(src.Images[0].RawConfig, config); err != nil {
 		return history.Candidate{}, fmt.Errorf("--base: read config document: %w", err)
+	}
+	if src.Ref.Transport != image.Archive { // an archive's manifest, if there is one, is its own
+		j.baseDigest = src.Images[0].Descriptor.Digest.String()
 	}
 	// What FROM names is the image's own name; a file's path is none.
 	names := src.Images[0].Names

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/distribution/reference"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"docker-flatten/history"
 	"docker-flatten/rebuild/image"
@@ -27,6 +25,7 @@ type job struct {
 	candidates   []history.Candidate // images that could be the base
 	locals       []image.Local       // the engine's images, if the image is the engine's
 	itself       *image.Local        // what the engine tells of the image, if it is the engine's
+	baseDigest   string              // of the manifest of the image that --base names, "" where it isn't known
 	config       *history.Image
 	instructions []history.Instruction
 	indexes      []*layer.Index // one a layer, lowest first
@@ -210,21 +209,4 @@ func (j *job) setAsideInexpressible() {
 		return out
 	}
 	j.replay.Before, j.replay.After = keep(j.replay.Before), keep(j.replay.After)
-}
-
-// annotations name the base in the manifest (OCI image spec, annotations.md).
-// A manifest of Docker's own format has none.
-func (j *job) annotations() map[string]string {
-	if j.base.Name == "" || j.base.Layers == 0 {
-		return nil
-	}
-	named, err := reference.ParseNormalizedNamed(j.base.Name)
-	if err != nil {
-		return nil // an ID
-	}
-	a := map[string]string{ocispec.AnnotationBaseImageName: reference.TagNameOnly(named).String()}
-	if digested, ok := named.(reference.Digested); ok {
-		a[ocispec.AnnotationBaseImageDigest] = digested.Digest().String()
-	}
-	return a
 }

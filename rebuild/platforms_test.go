@@ -80,6 +80,19 @@ func (l ociLayout) image(t *testing.T, im imagetest.Image) v1.Descriptor {
 	return l.document(t, types.OCIManifestSchema1, m)
 }
 
+// change makes the manifest that d describes anew.
+func (l ociLayout) change(t *testing.T, d *v1.Descriptor, change func(*v1.Manifest)) {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(l.dir, "blobs", "sha256", d.Digest.Hex))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m v1.Manifest
+	readJSON(t, raw, &m)
+	change(&m)
+	*d = l.document(t, m.MediaType, m)
+}
+
 // attestation adds what BuildKit puts beside an image that it attests to.
 func (l ociLayout) attestation(t *testing.T, of v1.Descriptor) v1.Descriptor {
 	t.Helper()

@@ -28,7 +28,9 @@ type NewImage struct {
 	// Config returns the config document for an image of these layers.
 	Config func(diffIDs []v1.Hash) ([]byte, error)
 
-	Annotations map[string]string // for the manifest, besides From's own
+	// Annotations are for the manifest, besides From's own; an empty value takes
+	// one of those away. Only OCI manifests are given any.
+	Annotations map[string]string
 }
 
 // Stored says what was stored.

@@ -17,8 +17,9 @@ import (
 
 // Local is a named image of an engine.
 type Local struct {
-	ID    string
-	Names []string
+	ID      string
+	Names   []string
+	Digests []string // repository@digest: what registries, as far as the engine knows, call it
 	// Image is its config document as far as the engine tells it without saving
 	// the image: fields that Docker doesn't know are missing, and EmptyLayer is
 	// set where an entry added no bytes, which may be wrong for layers without
@@ -89,7 +90,7 @@ func readLocal(ctx context.Context, cli *client.Client, id string, names []strin
 		return nil, &Error{Op: "open", Object: names[0], Err: err}
 	}
 	slices.Sort(names)
-	return &Local{ID: inspect.ID, Names: names, Image: im}, nil
+	return &Local{ID: inspect.ID, Names: names, Digests: inspect.RepoDigests, Image: im}, nil
 }
 
 func localImage(inspect image.InspectResponse, history []image.HistoryResponseItem) (*dockerspec.DockerOCIImage, error) {

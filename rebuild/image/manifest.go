@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -178,10 +179,8 @@ func (n *newImage) manifest(layers []*resultLayer, convert bool) ([]byte, v1.Des
 			}
 			list = append(list, d)
 		}
-		annotations := map[string]string{}
-		if from.Manifest != nil {
-			annotations = from.Manifest.Annotations
-		}
+		annotations := n.annotations(mediaType)
+		delete(m, "annotations")
 		fields := []struct {
 			key   string
 			value any
@@ -191,7 +190,7 @@ func (n *newImage) manifest(layers []*resultLayer, convert bool) ([]byte, v1.Des
 			{"mediaType", mediaType, m["mediaType"] != nil || from.Manifest == nil || convert},
 			{"config", config, true},
 			{"layers", list, true},
-			{"annotations", merged(annotations, n.Annotations), len(annotations)+len(n.Annotations) > 0},
+			{"annotations", annotations, len(annotations) > 0},
 		}
 		for _, f := range fields {
 			if f.set {
@@ -205,15 +204,20 @@ func (n *newImage) manifest(layers []*resultLayer, convert bool) ([]byte, v1.Des
 	return raw, v1.Descriptor{MediaType: mediaType, Digest: digestOfBytes(raw), Size: int64(len(raw))}, nil
 }
 
-func merged(a, b map[string]string) map[string]string {
-	m := map[string]string{}
-	for k, v := range a {
-		m[k] = v
+// annotations are those of the source's manifest, and those that the image is
+// given. A manifest of Docker's own format isn't given any.
+func (n NewImage) annotations(mediaType types.MediaType) map[string]string {
+	all := map[string]string{}
+	if n.From.Manifest != nil {
+		maps.Copy(all, n.From.Manifest.Annotations)
 	}
-	for k, v := range b {
-		m[k] = v
+	for key, value := range n.Annotations {
+		delete(all, key)
+		if value != "" && mediaType != types.DockerManifestSchema2 {
+			all[key] = value
+		}
 	}
-	return m
+	return all
 }
 
 // rebuild makes the index anew with the images' new manifests in the places of
