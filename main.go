@@ -38,6 +38,9 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// When stdout's reader goes away the write fails, and the run cleans up:
+	// the signal, left to itself, would end it on the spot.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -74,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, script)
 		return 0
 	}
-	if c.job.StdoutTaken() && isTerminal(stdout) {
+	if c.job.StdoutTaken() && progress.IsTerminal(stdout) {
 		return fail(stderr, usageError{errors.New("the archive on stdout would go to the terminal: redirect it, or name a file")})
 	}
 	c.job.Client = func() (*client.Client, error) { return image.NewClient(engine.context, engine.host) }
@@ -331,16 +334,6 @@ func writePage(name string, report *templates.Report) error {
 	return nil
 }
 
-// isTerminal tells whether w is a terminal, or a device at least.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
-}
-
 // usageError is a command line that can't be carried out.
 type usageError struct{ error }
 
@@ -365,8 +358,16 @@ func fail(stderr io.Writer, err error) int {
 	return exitFailed
 }
 
+// oneLine joins the lines of a message, without those that a line before says
+// already: closing what failed often fails for the same reason.
 func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+	var lines []string
+	for _, line := range strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' }) {
+		if !slices.ContainsFunc(lines, func(said string) bool { return strings.HasSuffix(said, line) }) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "; ")
 }
 
 // moduleVersion is the version that the go command recorded in this binary.

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -234,5 +238,50 @@ func TestPluginMetadata(t *testing.T) {
 	}
 	if m["SchemaVersion"] != "0.1.0" || m["Vendor"] == "" || m["ShortDescription"] == "" {
 		t.Errorf("metadata = %v", m)
+	}
+}
+
+// TestMainInAProcess isn't a test: others run it as the program.
+func TestMainInAProcess(t *testing.T) {
+	args := os.Getenv("DOCKER_FLATTEN_TEST_ARGS")
+	if args == "" {
+		t.Skip("only run by TestBrokenPipeLeavesNothing")
+	}
+	os.Args = append([]string{"docker-flatten"}, strings.Fields(args)...)
+	main()
+}
+
+// TestBrokenPipeLeavesNothing has whoever reads the context go away, as a build
+// that fails does.
+func TestBrokenPipeLeavesNothing(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no signal comes of a broken pipe here")
+	}
+	temp := t.TempDir()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestMainInAProcess$")
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp, "DOCKER_FLATTEN_TEST_ARGS=--context - "+example(t))
+	cmd.Stdout = w
+	var exit *exec.ExitError
+	if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != exitFailed {
+		t.Errorf("%v, want exit code %d", err, exitFailed)
+	}
+	w.Close()
+	entries, err := os.ReadDir(temp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := slices.IndexFunc(entries, func(e os.DirEntry) bool { return strings.Contains(e.Name(), "flatten") }); i >= 0 {
+		t.Errorf("%s is left behind", entries[i].Name())
+	}
+}
+
+func TestOneLineSaysNothingTwice(t *testing.T) {
+	if got, want := oneLine("write a: full\nfull\nother\r\n"), "write a: full; other"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }

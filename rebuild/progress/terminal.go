@@ -21,14 +21,19 @@ func Width(w io.Writer) int {
 	return defaultWidth
 }
 
+// IsTerminal reports whether w is a terminal; other devices are none.
+func IsTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && f != nil && cwriter.IsTerminal(int(f.Fd()))
+}
+
 // terminalWidth reports w's columns and whether w is a terminal that knows
 // them: some pseudo-terminals say 0.
 func terminalWidth(w io.Writer) (int, bool) {
-	f, ok := w.(*os.File)
-	if !ok || f == nil || !cwriter.IsTerminal(int(f.Fd())) {
+	if !IsTerminal(w) {
 		return 0, false
 	}
-	width, _, err := cwriter.GetSize(int(f.Fd()))
+	width, _, err := cwriter.GetSize(int(w.(*os.File).Fd()))
 	if err != nil || width < 1 {
 		return 0, false
 	}
