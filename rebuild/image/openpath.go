@@ -117,7 +117,8 @@ func (s *Source) spoolArchive(ctx context.Context, r io.Reader, outer format, na
 	if err != nil {
 		return nil, err
 	}
-	n, err := io.Copy(spool, b)
+	// A decompressor that writes by itself may take any failure for a short write.
+	n, err := io.Copy(spool, struct{ io.Reader }{b})
 	if err != nil {
 		return nil, &Error{Op: "read", Object: name, Err: archiveEnd(err), Hint: spaceHint(err)}
 	}
