@@ -34,12 +34,12 @@ func flattenedName(ref image.Ref, names []string) string {
 	if ref.Transport != image.Daemon && ref.Transport != image.Registry {
 		candidates = append(candidates, fileName(ref.Path))
 	}
-	for _, c := range candidates {
+	for i, c := range candidates {
 		named, err := reference.ParseNormalizedNamed(c)
 		if err != nil {
 			continue // an image ID
 		}
-		if isID(c, names) {
+		if i == 0 && isID(c, names) {
 			continue
 		}
 		name := reference.FamiliarName(named) + "_flatten"
@@ -54,9 +54,10 @@ func flattenedName(ref image.Ref, names []string) string {
 }
 
 // isID tells whether c, with which an image was found that has names, was an
-// ID of it: a hexadecimal word that is none of the names.
+// ID of it: a hexadecimal word, maybe with the algorithm in front, that is none
+// of the names.
 func isID(c string, names []string) bool {
-	if c == "" || strings.Trim(c, "0123456789abcdef") != "" {
+	if hex := strings.TrimPrefix(c, "sha256:"); hex == "" || strings.Trim(hex, "0123456789abcdef") != "" {
 		return false
 	}
 	for _, n := range names {
