@@ -59,7 +59,7 @@ func kindOfKept(n NewImage) string {
 }
 
 // toFile writes a file beside its final name, and renames it once it is
-// complete. Stdout gets what is written as it comes.
+// complete. Stdout, a device and a pipe get what is written as it comes.
 func (w *storing) toFile(ctx context.Context, write func(io.Writer) error) (err error) {
 	if w.Ref.Path == "-" {
 		b := bufio.NewWriterSize(os.Stdout, 1<<20)
@@ -68,13 +68,29 @@ func (w *storing) toFile(ctx context.Context, write func(io.Writer) error) (err 
 		}
 		return nil
 	}
-	f, err := createBeside(w.Ref.Path)
+	path, special, err := destinationOf(w.Ref.Path)
+	if err != nil {
+		return pathError("write", w.Ref.Path, err)
+	}
+	if special {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return pathError("write", w.Ref.Path, err)
+		}
+		b := bufio.NewWriterSize(f, 1<<20)
+		if err := errors.Join(write(b), b.Flush(), f.Close()); err != nil {
+			return fmt.Errorf("write %s: %w", w.Ref.Path, err)
+		}
+		return nil
+	}
+	f, err := createBeside(path)
 	if err != nil {
 		return pathError("write", w.Ref.Path, err)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+			f.Close() // the cause is known, and nothing will be read from it
+			err = errors.Join(err, os.Remove(f.Name()))
 		}
 	}()
 	b := bufio.NewWriterSize(f, 1<<20)
@@ -90,10 +106,28 @@ func (w *storing) toFile(ctx context.Context, write func(io.Writer) error) (err 
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("write %s: %w", w.Ref.Path, err)
 	}
-	if err := os.Rename(f.Name(), w.Ref.Path); err != nil {
-		return errors.Join(pathError("write", w.Ref.Path, err), os.Remove(f.Name()))
+	if err := os.Rename(f.Name(), path); err != nil {
+		return pathError("write", w.Ref.Path, err)
 	}
 	return nil
+}
+
+// destinationOf is the file that path leads to, since renaming would put a file
+// in the place of a symbolic link. special tells that it is one that no file
+// may take the place of, as /dev/null is.
+func destinationOf(path string) (real string, special bool, err error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, false, nil
+	}
+	if err != nil {
+		return "", false, err
+	}
+	if !info.Mode().IsRegular() {
+		return path, true, nil
+	}
+	real, err = filepath.EvalSymlinks(path)
+	return real, false, err
 }
 
 // createBeside makes a temporary file in the directory of path, with the mode
