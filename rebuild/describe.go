@@ -21,7 +21,7 @@ func (j *job) describe() error {
 	r.Platform = j.im.Platform.String()
 	r.SourceID = configDigest(j.im.RawConfig)
 	r.Base = baseReport(j.base)
-	r.Unchanged = len(j.im.DiffIDs)-j.base.Layers < 2
+	r.Unchanged = j.flatAlready()
 	r.Disagreements = j.replay.Disagreements
 	r.Cleared = j.replay.Cleared
 	r.Losses = j.losses()

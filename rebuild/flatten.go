@@ -39,10 +39,10 @@ func Flatten(ctx context.Context, o Options) (*templates.Report, error) {
 			return nil, err
 		}
 	}
+	var output image.Ref
 	var dest *image.Dest
 	if !o.DryRun && !o.contextOnly() {
-		output, err := o.output(src, names)
-		if err != nil {
+		if output, err = o.output(src, names); err != nil {
 			return nil, err
 		}
 		report.Output, report.Tags = output.String(), names
@@ -58,6 +58,7 @@ func Flatten(ctx context.Context, o Options) (*templates.Report, error) {
 	}
 
 	// What each platform's image is made of, and what it will be.
+	unread := jobs[0].im.RawConfig == nil
 	for _, j := range jobs {
 		if err := j.plan(ctx); err != nil {
 			if len(jobs) > 1 {
@@ -79,6 +80,13 @@ func Flatten(ctx context.Context, o Options) (*templates.Report, error) {
 			report.Context, err = written.publish()
 		}
 		return report, err
+	}
+
+	// Now an earlier result can be known that couldn't be before.
+	if unread && !o.NoCache && o.Context == "" {
+		if done, err := reuse(ctx, &o, jobs, output, names, report); err != nil || done {
+			return report, err
+		}
 	}
 
 	// Build, verify while writing, and only then give it its names.

@@ -112,10 +112,7 @@ func (j *job) read(ctx context.Context) error {
 // written, and verified, while it is stored.
 func (j *job) build(ctx context.Context) (image.NewImage, error) {
 	if j.report.Unchanged {
-		return image.NewImage{
-			From: j.im, Keep: len(j.im.DiffIDs),
-			Config: func([]v1.Hash) ([]byte, error) { return j.im.RawConfig, nil },
-		}, nil
+		return j.unchangedImage(), nil
 	}
 	if j.builder() == "engine" {
 		return j.buildInEngine(ctx)
@@ -123,15 +120,27 @@ func (j *job) build(ctx context.Context) (image.NewImage, error) {
 	return j.nativeImage(), nil
 }
 
+// unchangedImage is the source itself.
+func (j *job) unchangedImage() image.NewImage {
+	return image.NewImage{
+		From: j.im, Keep: len(j.im.DiffIDs),
+		Config: func([]v1.Hash) ([]byte, error) { return j.im.RawConfig, nil },
+	}
+}
+
 // nativeImage is the base, the merged layer as it is written, and the exact
 // config document.
 func (j *job) nativeImage() image.NewImage {
-	return image.NewImage{
+	made := image.NewImage{
 		From: j.im, Keep: j.base.Layers,
-		Size: j.merged.Size(), Write: j.writeLayer,
+		Write:       j.writeLayer,
 		Config:      j.document,
 		Annotations: j.annotations(),
 	}
+	if j.merged != nil { // there is none to foresee
+		made.Size = j.merged.Size()
+	}
+	return made
 }
 
 // document is the new image's config document: the source's own, with the
