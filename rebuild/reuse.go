@@ -158,12 +158,12 @@ func reuseInEngine(ctx context.Context, o *Options, j *job, names []string, repo
 		if made < 0 {
 			continue
 		}
-		same, err := j.sameAsLocal(l.Image, made, early)
+		config, err := j.sameAsLocal(l, made, early)
 		if err != nil {
 			return false, err
 		}
-		if same {
-			if err := reused([]*job{j}, []string{l.ID}, l.ID, report); err != nil {
+		if config != "" {
+			if err := reused([]*job{j}, []string{config}, l.ID, report); err != nil {
 				return false, err
 			}
 			return true, retag(ctx, cli, l, names)
@@ -172,38 +172,46 @@ func reuseInEngine(ctx context.Context, o *Options, j *job, names []string, repo
 	return false, nil
 }
 
-// sameAsLocal tells whether an engine's image, whose history entry made has the
-// mark, is the result to the letter, and not something that was built on it. Of
-// what an engine doesn't tell there is nothing to compare.
-func (j *job) sameAsLocal(l *history.Image, made int, early *job) (bool, error) {
+// sameAsLocal returns the config's digest of an engine's image, whose history
+// entry made has the mark, if it is the result to the letter, and "" if it is
+// something that was built on it. Of what an engine doesn't tell there is nothing
+// to compare.
+func (j *job) sameAsLocal(l image.Local, made int, early *job) (string, error) {
+	im := l.Image
 	if early == nil {
 		created, err := (&job{Options: j.Options, config: j.itself.Image}).createdForAdditions()
-		return err == nil && sameSecond(l.History[made].Created, created) && sameSecond(l.Created, j.itself.Image.Created) &&
-			l.Author == j.itself.Image.Author && sameConfig(l, j.itself.Image), err
+		if err != nil || !sameSecond(im.History[made].Created, created) || !sameSecond(im.Created, j.itself.Image.Created) ||
+			im.Author != j.itself.Image.Author || !sameConfig(im, j.itself.Image) {
+			return "", err
+		}
+		return l.ID, nil
 	}
-	diffIDs := make([]v1.Hash, len(l.RootFS.DiffIDs))
-	for i, d := range l.RootFS.DiffIDs {
+	diffIDs := make([]v1.Hash, len(im.RootFS.DiffIDs))
+	for i, d := range im.RootFS.DiffIDs {
 		var err error
 		if diffIDs[i], err = v1.NewHash(d.String()); err != nil {
-			return false, err
+			return "", err
 		}
 	}
 	raw, err := early.document(diffIDs)
 	if err != nil {
-		return false, err
+		return "", err
 	}
 	var want history.Image
 	if err := json.Unmarshal(raw, &want); err != nil {
-		return false, fmt.Errorf("read config document: %w", err)
+		return "", fmt.Errorf("read config document: %w", err)
 	}
-	same := slices.EqualFunc(l.History, want.History, func(a, b ocispec.History) bool {
+	same := slices.EqualFunc(im.History, want.History, func(a, b ocispec.History) bool {
 		return a.CreatedBy == b.CreatedBy && a.Comment == b.Comment && sameSecond(a.Created, b.Created)
 	})
 	config := &want
 	if j.itself != nil {
 		config = j.itself.Image // told by an engine in the same way
 	}
-	return same && sameSecond(l.Created, want.Created) && l.Author == want.Author && sameConfig(l, config), nil
+	if !same || !sameSecond(im.Created, want.Created) || im.Author != want.Author || !sameConfig(im, config) {
+		return "", nil
+	}
+	return configDigest(raw), nil
 }
 
 // sameSecond compares times as engines tell them. A time that the config

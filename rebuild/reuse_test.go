@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	cerrdefs "github.com/containerd/errdefs"
 	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -127,7 +128,7 @@ func TestEnginesResultIsFoundByWhatItIs(t *testing.T) {
 
 func remove(t *testing.T, cli *client.Client, name string) {
 	t.Helper()
-	if _, err := cli.ImageRemove(context.Background(), name, dockerimage.RemoveOptions{}); err != nil && !client.IsErrNotFound(err) {
+	if _, err := cli.ImageRemove(context.Background(), name, dockerimage.RemoveOptions{}); err != nil && !cerrdefs.IsNotFound(err) {
 		t.Error(err)
 	}
 }
