@@ -8,20 +8,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
-	"golang.org/x/sys/unix"
+
+	"docker-flatten/rebuild/imagetest"
 )
 
 // engine is a Docker Engine on this machine whose layer directories the test may
@@ -33,30 +30,9 @@ type engine struct {
 
 func needEngine(t *testing.T) *engine {
 	t.Helper()
-	host := os.Getenv("DOCKER_FLATTEN_ENGINE")
-	if host == "" {
-		t.Skip("DOCKER_FLATTEN_ENGINE is not set: no engine to compare with")
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("not root: cannot mount the engine's layers")
-	}
-	opts := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
-	if host != "default" {
-		opts = append(opts, client.WithHost(host))
-	}
-	cli, err := client.NewClientWithOpts(opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cli.Close() })
-	info, err := cli.Info(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Driver != "overlay2" {
-		t.Skipf("the engine's store is %s: only overlay2 can be mounted from outside", info.Driver)
-	}
-	return &engine{cli, time.Now().Add(-time.Minute)}
+	// An engine may still have a layer, and its directories' times, from a run
+	// that was cut off.
+	return &engine{imagetest.Engine(t), time.Now().AddDate(0, 0, -1)}
 }
 
 // imageDoc is a configuration for layers, and the image's ID.
@@ -130,7 +106,8 @@ func (e *engine) remove(ctx context.Context, tars [][]byte) {
 	e.cli.ImageRemove(ctx, id, image.RemoveOptions{Force: true, PruneChildren: true})
 }
 
-// tree mounts an image as the engine would and describes every path.
+// tree describes every path of the image of the given layers as the engine
+// mounts it.
 func (e *engine) tree(t *testing.T, tars [][]byte) map[string]string {
 	t.Helper()
 	_, id := imageDoc(tars)
@@ -139,96 +116,7 @@ func (e *engine) tree(t *testing.T, tars [][]byte) map[string]string {
 
 func (e *engine) mounted(t *testing.T, id string) map[string]string {
 	t.Helper()
-	info, err := e.cli.ImageInspect(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	data := info.GraphDriver.Data
-	dirs := []string{data["UpperDir"]}
-	if low := data["LowerDir"]; low != "" {
-		dirs = append(dirs, strings.Split(low, ":")...)
-	}
-	dirs = append(dirs, t.TempDir()) // an overlay without an upper directory wants two
-	mnt := t.TempDir()
-	if err := syscall.Mount("overlay", mnt, "overlay", syscall.MS_RDONLY, "lowerdir="+strings.Join(dirs, ":")); err != nil {
-		t.Fatalf("mount: %v", err)
-	}
-	defer syscall.Unmount(mnt, syscall.MNT_DETACH)
-	out := map[string]string{}
-	groups := map[uint64]string{}
-	err = filepath.WalkDir(mnt, func(p string, d fs.DirEntry, err error) error {
-		if os.IsNotExist(err) {
-			return nil // a whiteout that hides nothing: readdir has it
-		}
-		if err != nil {
-			return err
-		}
-		var st unix.Stat_t
-		if err := unix.Lstat(p, &st); err == unix.ENOENT {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		rel := strings.TrimPrefix(p, mnt)
-		what := fmt.Sprintf("%o %d:%d", st.Mode, st.Uid, st.Gid)
-		mtime := time.Unix(st.Mtim.Unix())
-		if dir := st.Mode&unix.S_IFMT == unix.S_IFDIR; !dir || mtime.Before(e.since) {
-			what += " " + mtime.UTC().Format(time.RFC3339Nano)
-		} else {
-			what += " now"
-		}
-		switch st.Mode & unix.S_IFMT {
-		case unix.S_IFREG:
-			b, err := os.ReadFile(p)
-			if err != nil {
-				return err
-			}
-			what += fmt.Sprintf(" %d bytes %x", len(b), sha256.Sum256(b))
-		case unix.S_IFLNK:
-			l, err := os.Readlink(p)
-			if err != nil {
-				return err
-			}
-			what += " -> " + l
-		case unix.S_IFCHR, unix.S_IFBLK:
-			what += fmt.Sprintf(" %d:%d", unix.Major(st.Rdev), unix.Minor(st.Rdev))
-		}
-		what += xattrs(p)
-		if st.Mode&unix.S_IFMT != unix.S_IFDIR && st.Nlink > 1 {
-			// An overlay passes the lower file's number through, and its link
-			// count, which includes names that are hidden.
-			if first, ok := groups[st.Ino]; ok {
-				what += " = " + first
-			} else {
-				groups[st.Ino] = rel
-			}
-		}
-		out[rel] = what
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-func xattrs(p string) string {
-	buf := make([]byte, 1<<16)
-	n, err := unix.Llistxattr(p, buf)
-	if err != nil || n == 0 {
-		return ""
-	}
-	names := strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00")
-	slices.Sort(names)
-	s := ""
-	for _, k := range names {
-		n, err := unix.Lgetxattr(p, k, buf)
-		if err != nil {
-			continue
-		}
-		s += fmt.Sprintf(" %s=%q", k, buf[:n])
-	}
-	return s
+	return imagetest.Tree(t, e.cli, id, e.since)
 }
 
 // engineCase is a stack and the merged form of it over one base.
