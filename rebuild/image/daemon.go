@@ -44,6 +44,9 @@ func (s *Source) openDaemon(ctx context.Context, opt Options) error {
 		ID: inspect.ID, Names: tagNames(inspect.RepoTags), Platform: inspectedPlatform(inspect),
 		daemon: &daemonImage{engine: e, id: inspect.ID},
 	}
+	if e.store == podmanStore {
+		im.Platform.OSVersion = "" // podman puts Docker's version there
+	}
 	if err := checkPlatform(opt.Platform, im.Platform, s.Ref.Name); err != nil {
 		return err
 	}

@@ -147,6 +147,9 @@ func TestEngineImageIsReadInOneSave(t *testing.T) {
 				e.add(c.im, id, c.saved)
 				src := open(t, "many:1", opt)
 				im := src.Images[0]
+				if p := im.Platform.String(); p != "linux/amd64" {
+					t.Errorf("platform is %s", p)
+				}
 				kept := func(i int) bool { return keep == "all" || keep == "some" && i%2 == 1 }
 				got, err := readLayers(im, kept)
 				if err != nil {

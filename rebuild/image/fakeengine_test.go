@@ -140,7 +140,11 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			reply([]map[string]any{{"CreatedBy": "newest", "Size": 0}, {"CreatedBy": "oldest", "Size": 7}})
 			return
 		}
-		reply(map[string]any{"Id": id, "RepoTags": im.names, "Os": "linux", "Architecture": "amd64", "Parent": im.parent, "RootFS": map[string]any{"Type": "layers", "Layers": layers}, "Config": map[string]any{"Env": []string{"A=1"}}})
+		version := ""
+		if e.store == podmanStore {
+			version = "20.10.24+dfsg1" // podman's own idea
+		}
+		reply(map[string]any{"Id": id, "RepoTags": im.names, "OsVersion": version, "Os": "linux", "Architecture": "amd64", "Parent": im.parent, "RootFS": map[string]any{"Type": "layers", "Layers": layers}, "Config": map[string]any{"Env": []string{"A=1"}}})
 	default:
 		w.WriteHeader(http.StatusNotFound)
 		reply(map[string]string{"message": "page not found: " + path})
