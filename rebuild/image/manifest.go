@@ -166,7 +166,7 @@ func (n *newImage) manifest(layers []*resultLayer, convert bool) ([]byte, v1.Des
 	}
 	config := v1.Descriptor{MediaType: configType, Digest: digestOfBytes(n.config), Size: int64(len(n.config))}
 	raw := from.rawManifest
-	if from.Manifest == nil || convert || n.layer != nil || n.Keep != len(from.DiffIDs) || config.Digest != from.Manifest.Config.Digest || len(n.Annotations) > 0 {
+	if from.Manifest == nil || convert || n.layer != nil || n.Keep != len(from.DiffIDs) || config.Digest != from.Manifest.Config.Digest || config.Size != from.Manifest.Config.Size || len(n.Annotations) > 0 {
 		m, err := parseDocument(from.rawManifest)
 		if err != nil {
 			return fail(err)
