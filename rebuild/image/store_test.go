@@ -156,6 +156,58 @@ func TestZstdMakesADockerManifestOCI(t *testing.T) {
 	}
 }
 
+// Some readers take the first layer's compression for that of all, and Docker
+// before 23.0 knows no zstd.
+func TestDockerArchiveIsCompressedLikeItsBase(t *testing.T) {
+	as := func(stored func([]byte) []byte) testImage {
+		return testImage{layers: three.layers, stored: [][]byte{stored(base), stored(upper), stored(third)}}
+	}
+	for name, c := range map[string]struct {
+		im     testImage
+		kind   string
+		warned string
+	}{
+		"gzip":                  {as(gzipBytes), "", ""},
+		"zstd":                  {as(zstdBytes), "", "older than 23.0"},
+		"none on gzip":          {as(gzipBytes), Uncompressed, "--compression gzip is the base's"},
+		"gzip on none":          {three, Gzip, "--compression none is the base's"},
+		"zstd on gzip":          {as(gzipBytes), Zstandard, "older than 23.0"},
+		"gzip on gzip, spelled": {as(gzipBytes), Gzip, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			src := open(t, "oci:"+layoutOf(c.im, false, "").dir(t), Options{})
+			readAll(t, src.Images[0])
+			out, warned := filepath.Join(t.TempDir(), "out.tar"), &warnings{}
+			if _, err := storeErr(t, "docker-archive:"+out, src, []NewImage{flat(src.Images[0], 1, merged12)}, nil, Compression{Kind: c.kind}, Options{Warn: warned.add}); err != nil {
+				t.Fatal(err)
+			}
+			if len(warned.lines) > 1 || !strings.Contains(strings.Join(warned.lines, ""), c.warned) || c.warned == "" && warned.lines != nil {
+				t.Errorf("warnings: %q", warned.lines)
+			}
+			back := open(t, "docker-archive:"+out, Options{}).Images[0]
+			sameLayers(t, readAll(t, back), [][]byte{base, merged12})
+			if same := back.layers[0].kind == back.layers[1].kind; same != (c.kind == "" || c.kind == Gzip && c.im.stored != nil) {
+				t.Errorf("layers are %s and %s", back.layers[0].kind, back.layers[1].kind)
+			}
+		})
+	}
+}
+
+// A config descriptor with a wrong size makes an image that nobody reads; where
+// the digest is right, the size can be put right.
+func TestWrongSizeOfAConfigIsPutRight(t *testing.T) {
+	src := open(t, "oci:"+layoutOf(compressedThree, false, "").dir(t), Options{})
+	src.Images[0].Manifest.Config.Size = 1
+	readAll(t, src.Images[0])
+	n := flat(src.Images[0], 3, nil)
+	n.Write, n.Config = nil, func([]v1.Hash) ([]byte, error) { return src.Images[0].RawConfig, nil }
+	out := filepath.Join(t.TempDir(), "out")
+	mustStore(t, "oci:"+out, src, []NewImage{n}, nil, Compression{})
+	if got := open(t, "oci:"+out, Options{}).Images[0].Manifest.Config; got.Size != int64(len(compressedThree.config())) {
+		t.Errorf("the config's descriptor is %+v", got)
+	}
+}
+
 func TestSameInputGivesSameBytes(t *testing.T) {
 	big := layer("big")
 	for len(big) < 5<<20 { // several blocks of what compresses in parallel

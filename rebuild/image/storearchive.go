@@ -24,9 +24,12 @@ func (w *storing) toDockerArchive(ctx context.Context, images []NewImage) (*Stor
 	if err := w.onePlatform(images, "a docker-archive"); err != nil {
 		return nil, err
 	}
-	c := w.compression.or(kindOfKept(images[0]))
-	if c.Kind == Zstandard {
+	kept := kindOfKept(images[0])
+	c := w.compression.or(kept)
+	if c.Kind == Zstandard || kept == Zstandard {
 		w.opt.warn("layers compressed with zstd can't be loaded by Docker older than 23.0")
+	} else if images[0].Keep > 0 && images[0].Write != nil && c.Kind != kept {
+		w.opt.warn("layers compressed in different ways can't be read by every tool: --compression %s is the base's", kept)
 	}
 	n, err := w.make(ctx, images[0], c)
 	if err != nil {
@@ -52,8 +55,8 @@ func kindOfKept(n NewImage) string {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.kind == Gzip {
-		return Gzip
+	if b.kind == Gzip || b.kind == Zstandard {
+		return b.kind
 	}
 	return Uncompressed
 }
