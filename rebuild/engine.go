@@ -81,23 +81,59 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 	if len(im.DiffIDs) != j.base.Layers+1 || !slices.Equal(im.DiffIDs[:j.base.Layers], j.im.DiffIDs[:j.base.Layers]) {
 		return image.NewImage{}, fmt.Errorf("build with the engine: the result has %d layers, not the base's %d and one", len(im.DiffIDs), j.base.Layers)
 	}
-	err = im.Read(ctx, nil, func(i int, r io.Reader) error {
-		if i < j.base.Layers || j.verify() == "off" {
+	top := j.base.Layers
+	size := int64(0)
+	elsewhere := j.carriesBase()
+	err = im.Read(ctx, func(i int) bool { return elsewhere && i == top }, func(i int, r io.Reader) error {
+		if i < top {
+			_, err := io.Copy(io.Discard, r)
+			return err
+		}
+		size = 0 // another reading may have failed
+		r = io.TeeReader(r, lengthOf{&size})
+		if j.verify() == "off" {
 			_, err := io.Copy(io.Discard, r)
 			return err
 		}
 		options := j.verifyOptions()
 		options.Unpacked = true
-		verifier, err := layer.NewVerifier(j.indexes, j.base.Layers, options)
+		verifier, err := layer.NewVerifier(j.indexes, top, options)
 		if err != nil {
 			return err
 		}
-		return verifier.Check(r)
+		if err := verifier.Check(r); err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, r)
+		return err
 	})
 	if err != nil {
 		return image.NewImage{}, err
 	}
-	return image.NewImage{From: im, Keep: len(im.DiffIDs), Config: j.document, Annotations: j.annotations()}, nil
+	if !elsewhere {
+		return image.NewImage{From: im, Keep: len(im.DiffIDs), Config: j.document, Annotations: j.annotations()}, nil
+	}
+	// Outside the engine the base stays as its source stores it, under the
+	// manifest that it has there.
+	return image.NewImage{
+		From: j.im, Keep: top, Size: size, Config: j.document, Annotations: j.annotations(),
+		Write: func(_ context.Context, w io.Writer) error {
+			r, err := im.Layer(top).Open()
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(w, r)
+			return errors.Join(err, r.Close())
+		},
+	}, nil
+}
+
+// lengthOf counts what is written to it.
+type lengthOf struct{ n *int64 }
+
+func (l lengthOf) Write(p []byte) (int, error) {
+	*l.n += int64(len(p))
+	return len(p), nil
 }
 
 // loadBase loads the base for the time of the build, under a name of this
