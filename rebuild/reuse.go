@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,9 @@ func reuse(ctx context.Context, o *Options, jobs []*job, output image.Ref, names
 	}
 	if output.Path == "-" || o.Compression.Level != 0 {
 		return false, nil // nothing to look at; a level that no image tells
+	}
+	if info, err := os.Stat(output.Path); err == nil && !info.IsDir() && !info.Mode().IsRegular() {
+		return false, nil // a device or a pipe, from which nothing comes
 	}
 	// Elsewhere only what stands at the destination's own name is looked at.
 	if output.Transport == image.Layout && output.Name == "" && len(names) > 0 {
@@ -149,7 +153,7 @@ func reuseInEngine(ctx context.Context, o *Options, j *job, names []string, repo
 			return false, err
 		}
 	}
-	want := mark(source, len(j.im.DiffIDs), base.Layers)
+	want := j.markOf(source, base.Layers)
 	for _, l := range locals {
 		if len(l.Image.RootFS.DiffIDs) != base.Layers+1 {
 			continue
