@@ -18,11 +18,21 @@ func TestEngineBuilderKeepsTheBasesBlobs(t *testing.T) {
 	source := newLayout(t)
 	source.name(t, source.image(t, appImage()), "app")
 	out := image.Ref{Transport: image.Layout, Path: filepath.Join(t.TempDir(), "out"), Name: "flat"}
-	if _, err := Flatten(context.Background(), Options{
-		Image: image.Ref{Transport: image.Layout, Path: source.dir}, Output: &out, Base: "1", Builder: "engine",
-		Client: func() (*client.Client, error) { return cli, nil },
-	}); err != nil {
-		t.Fatal(err)
+	// The engine's tar isn't the native builder's: neither is taken for the other.
+	for _, run := range []struct {
+		builder string
+		reused  bool
+	}{{"native", false}, {"engine", false}, {"engine", true}} {
+		report, err := Flatten(context.Background(), Options{
+			Image: image.Ref{Transport: image.Layout, Path: source.dir}, Output: &out, Base: "1", Builder: run.builder,
+			Client: func() (*client.Client, error) { return cli, nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report.Reused != run.reused {
+			t.Errorf("%s builder: reused %v", run.builder, report.Reused)
+		}
 	}
 	before, err := layout.ImageIndexFromPath(source.dir)
 	if err != nil {

@@ -62,11 +62,17 @@ func (j *job) newHistory() ([]json.RawMessage, error) {
 // the result, so that a later run finds the result by it, and it is the same
 // wherever the image came from.
 func (j *job) mark() string {
-	return mark(configDigest(j.im.RawConfig), len(j.im.DiffIDs), j.base.Layers)
+	return j.markOf(configDigest(j.im.RawConfig), j.base.Layers)
 }
 
-func mark(source string, layers, base int) string {
-	return fmt.Sprintf("docker-flatten: %d layers above %d of %s", layers-base, base, source)
+// markOf is the mark for a source of that config digest, and a base of so many
+// layers. The engine writes a layer's tar in its own way: that is another result.
+func (j *job) markOf(source string, base int) string {
+	m := fmt.Sprintf("docker-flatten: %d layers above %d of %s", len(j.im.DiffIDs)-base, base, source)
+	if j.builder() == "engine" {
+		m += " by the engine"
+	}
+	return m
 }
 
 // baseHistory is the base's part of the history. Where its count of layers is
