@@ -204,10 +204,14 @@ func bestLocal(img *Image, candidates []Candidate, accept func(int) bool) (Candi
 	return best, found
 }
 
-// better orders candidates: more layers; more of the image's history, since
-// images of the same layers may differ in their settings alone; stronger kind;
-// simpler name.
+// better orders candidates: those whose whole history the image's begins with,
+// since a builder's cache gives the same layers to images that are not built on
+// each other; more layers; more of the image's history, since images of the same
+// layers may differ in their settings alone; stronger kind; simpler name.
 func better(img *Image, a, b Candidate) bool {
+	if x, y := ancestor(img, a), ancestor(img, b); x != y {
+		return x
+	}
 	if n, m := len(a.Image.RootFS.DiffIDs), len(b.Image.RootFS.DiffIDs); n != m {
 		return n > m
 	}
@@ -218,6 +222,11 @@ func better(img *Image, a, b Candidate) bool {
 		return n < m
 	}
 	return simplerName(a.Name, b.Name)
+}
+
+// ancestor tells whether the image says that it was built on c.
+func ancestor(img *Image, c Candidate) bool {
+	return c.Kind != "local" || sharedEntries(img, c.Image) > 0
 }
 
 var kindRank = map[string]int{"user": 0, "parent": 1, "annotation": 2, "local": 3}

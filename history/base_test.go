@@ -62,6 +62,20 @@ func TestBaseIsTheStrongestEvidence(t *testing.T) {
 	}
 }
 
+// TestSiblingsAreNoBase: the builder's cache gives images that begin with the
+// same instructions the same layers, and one may have all of the other's.
+func TestSiblingsAreNoBase(t *testing.T) {
+	rootfs, run, more := "ADD rootfs.tar / # buildkit", "RUN make # buildkit", "RUN more # buildkit"
+	img := layered("a b c", rootfs, run, more)
+	base := Candidate{Name: "base:1", Kind: "local", Image: layered("a", rootfs)}
+	sibling := Candidate{Name: "sibling:1", Kind: "local", Image: layered("a b", rootfs, run, " USER u # buildkit")}
+	for want, candidates := range map[string][]Candidate{"base:1": {sibling, base}, "sibling:1": {sibling}} {
+		if got, err := FindBase(img, Parse(img), "auto", candidates, nil); err != nil || got.Name != want {
+			t.Errorf("%+v, %v; want %s", got, err, want)
+		}
+	}
+}
+
 // TestBaseMayHaveAllTheLayers: an image that only sets something has no layer of
 // its own; what it was built on isn't to be merged away for that.
 func TestBaseMayHaveAllTheLayers(t *testing.T) {
