@@ -233,7 +233,7 @@ func (j *job) baseImage() image.NewImage {
 		for _, d := range diffIDs {
 			base.RootFS.DiffIDs = append(base.RootFS.DiffIDs, digest.Digest(d.String()))
 		}
-		base.History = nil
+		base.History = nil // as it stands in the source, below
 		document, err := encode(base)
 		if err != nil {
 			return nil, err
@@ -241,6 +241,19 @@ func (j *job) baseImage() image.NewImage {
 		var fields map[string]json.RawMessage
 		if err := json.Unmarshal(document, &fields); err != nil {
 			return nil, err
+		}
+		var old struct{ History []json.RawMessage }
+		if err := json.Unmarshal(j.im.RawConfig, &old); err != nil {
+			return nil, err
+		}
+		entries, err := j.baseHistory(old.History)
+		if err != nil {
+			return nil, err
+		}
+		if len(entries) > 0 {
+			if fields["history"], err = encode(entries); err != nil {
+				return nil, err
+			}
 		}
 		return encode(fields)
 	}}

@@ -275,8 +275,19 @@ func TestWrittenContextHasNoWhiteoutsAndDeletesWithRun(t *testing.T) {
 			t.Errorf("layer.tar.gz has a whiteout %s", name)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "base.tar")); err != nil {
-		t.Errorf("the base has no name, and no base.tar: %v", err)
+	base := open(t, filepath.Join(dir, "base.tar")) // since the base has no name
+	var config history.Image
+	if err := json.Unmarshal(base.RawConfig, &config); err != nil {
+		t.Fatal(err)
+	}
+	made := 0
+	for _, h := range config.History {
+		if !h.EmptyLayer {
+			made++
+		}
+	}
+	if made != len(base.DiffIDs) {
+		t.Errorf("the history of base.tar has %d layers, of %d", made, len(base.DiffIDs))
 	}
 }
 
