@@ -89,6 +89,9 @@ func engineError(cli *client.Client, op, object string, err error) error {
 			Hint: "an archive needs no engine: docker-flatten image.tar, as docker save writes it",
 		}
 	}
+	if object == "" {
+		object = "the Docker Engine at " + host
+	}
 	return &Error{Op: op, Object: object, Err: err}
 }
 
