@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -53,7 +54,7 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 	j.engineMade = &engineBuilt{client: cli}
 	dockerfile := j.dockerfile
 	if j.needsBaseArchive() {
-		name := j.baseRef() + "-" + strings.ToLower(rand.Text())
+		name := passingName(j.baseRef())
 		if err := j.loadBase(ctx, name); err != nil {
 			return image.NewImage{}, err
 		}
@@ -165,6 +166,15 @@ func (j *job) loadBase(ctx context.Context, name string) error {
 	_, err = dest.Store(ctx, j.src, []image.NewImage{base}, []string{ref.Name}, image.Compression{})
 	return err
 }
+
+// passingName is a name for the base during one run.
+func passingName(base string) string { return base + "-" + strings.ToLower(rand.Text()) }
+
+// isPassing tells whether an image has its name from a run that builds, or that
+// was killed: it is nobody's base.
+func isPassing(name string) bool { return passing.MatchString(name) }
+
+var passing = regexp.MustCompile(`^docker-flatten/base:[0-9a-f]{12}-[a-z2-7]{26}$`)
 
 // fromAnother is the Dockerfile with another name for the same base.
 func fromAnother(dockerfile []byte, name, other string) []byte {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/distribution/reference"
@@ -43,8 +44,11 @@ func (j *job) gatherEvidence(ctx context.Context) error {
 	// engine nearby happens to hold doesn't count for it.
 	documents := map[string]*history.Image{}
 	for _, l := range j.locals {
+		if l.Names = slices.DeleteFunc(slices.Clone(l.Names), isPassing); len(l.Names) == 0 {
+			continue
+		}
 		documents[l.ID] = l.Image
-		if l.ID != j.im.ID && len(l.Names) > 0 {
+		if l.ID != j.im.ID {
 			j.candidates = append(j.candidates, history.Candidate{Name: l.Names[0], Names: l.Names, Kind: "local", Image: l.Image})
 		}
 	}
