@@ -41,6 +41,11 @@ func main() {
 	// When stdout's reader goes away the write fails, and the run cleans up:
 	// the signal, left to itself, would end it on the spot.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	if os.Getenv("GOGC") == "" {
+		// What a run holds are mainly the indexes of layers, which have no pointers:
+		// to collect often costs little, and garbage doesn't double the memory.
+		debug.SetGCPercent(20)
+	}
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)

@@ -87,11 +87,12 @@ func assembleTar(split, diff string) (io.ReadCloser, error) {
 	pr, pw := io.Pipe()
 	go func() {
 		w := bufio.NewWriterSize(pw, 1<<20) // headers come in small pieces
-		err := asm.WriteOutputTarStream(layerFiles{root}, splitEntries{json.NewDecoder(metadata)}, w)
+		files := &layerFiles{root: root, in: root}
+		err := asm.WriteOutputTarStream(files, splitEntries{json.NewDecoder(metadata)}, w)
 		if err == nil {
 			err = w.Flush()
 		}
-		pw.CloseWithError(errors.Join(err, root.Close(), f.Close()))
+		pw.CloseWithError(errors.Join(err, files.Close(), f.Close()))
 	}()
 	return pr, nil
 }
@@ -108,10 +109,38 @@ func (s splitEntries) Next() (*storage.Entry, error) {
 
 // layerFiles opens the files of a layer's directory, and no others: links in
 // the layer don't lead out of it.
-type layerFiles struct{ root *os.Root }
-
-func (l layerFiles) Get(name string) (io.ReadCloser, error) {
-	return l.root.Open(strings.TrimPrefix(path.Clean("/"+name), "/"))
+type layerFiles struct {
+	root *os.Root
+	dir  string   // the directory of the file before, which is nearly always the next one's …
+	in   *os.Root // … and stays open
 }
 
-var _ storage.FileGetter = layerFiles{}
+func (l *layerFiles) Get(name string) (io.ReadCloser, error) {
+	dir, base := path.Split(path.Clean("/" + name)[1:])
+	if dir != l.dir {
+		in := l.root
+		if dir != "" {
+			var err error
+			if in, err = l.root.OpenRoot(dir); err != nil {
+				return nil, err
+			}
+		}
+		if err := l.leave(); err != nil {
+			return nil, errors.Join(err, in.Close())
+		}
+		l.dir, l.in = dir, in
+	}
+	return l.in.Open(base)
+}
+
+func (l *layerFiles) leave() error {
+	if l.in == l.root {
+		return nil
+	}
+	return l.in.Close()
+}
+
+// Close closes the directories.
+func (l *layerFiles) Close() error { return errors.Join(l.leave(), l.root.Close()) }
+
+var _ storage.FileGetter = (*layerFiles)(nil)

@@ -95,8 +95,8 @@ func (a *applier) apply(i int) error {
 // add applies one entry.
 func (a *applier) add(x *Index, e *entry) error {
 	at := x.attr(e)
-	name := x.name(e)
-	if name == "" {
+	dir, base := x.split(e)
+	if base == "" {
 		root := &a.nodes[0]
 		root.entry, root.inode = a.entry, a.entry
 		if at.slash {
@@ -104,7 +104,6 @@ func (a *applier) add(x *Index, e *entry) error {
 		}
 		return nil
 	}
-	dir, base := splitName(name)
 	kind, hidden := whiteoutName(base)
 	switch kind {
 	case nameInvalid:

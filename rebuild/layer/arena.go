@@ -13,7 +13,8 @@ const (
 	chunkSize = 1 << chunkBits
 )
 
-// add stores b contiguously and gives its place.
+// add stores b contiguously and gives its place. A string longer than a chunk has
+// one of its own.
 func (a *byteArena) add(b []byte) uint64 {
 	n := len(a.chunks)
 	if n == 0 || len(a.chunks[n-1])+len(b) > cap(a.chunks[n-1]) {
@@ -27,12 +28,12 @@ func (a *byteArena) add(b []byte) uint64 {
 	c := &a.chunks[n-1]
 	at := len(*c)
 	*c = append(*c, b...)
-	return uint64(n-1)<<32 | uint64(at)
+	return uint64(n-1)<<chunkBits | uint64(at)
 }
 
 // from gives the bytes from a place to the end of its chunk.
 func (a *byteArena) from(at uint64) []byte {
-	return a.chunks[at>>32][uint32(at):]
+	return a.chunks[at>>chunkBits][at&(chunkSize-1):]
 }
 
 // addName stores a short string whose place takes four bytes. It fails when the
@@ -42,13 +43,12 @@ func (a *byteArena) addName(s string) (at uint32, ok bool) {
 		return 0, false
 	}
 	p := a.add(viewBytes(s))
-	return uint32(p>>32)<<chunkBits | uint32(p), p>>32 < 1<<(32-chunkBits)
+	return uint32(p), p>>32 == 0
 }
 
 // nameAt gives a string that addName has stored.
 func (a *byteArena) nameAt(at uint32, length uint16) string {
-	i := at & (chunkSize - 1)
-	return view(a.chunks[at>>chunkBits][i : i+uint32(length)])
+	return view(a.from(uint64(at))[:length])
 }
 
 // view gives bytes that never change as a string, without a copy.

@@ -1,8 +1,6 @@
 package layer
 
-import (
-	"encoding/binary"
-)
+import "encoding/binary"
 
 // Entry types, by their tar letters.
 const (
@@ -16,8 +14,8 @@ const (
 )
 
 // Index is what Read keeps of one layer: every entry's header, where its body
-// lies, and its body's hash; about 48 bytes an entry and the length of its
-// names. An Index never changes once Read has returned it, and may be used by
+// lies, and its body's hash; about 48 bytes an entry and the length of its last
+// component. An Index never changes once Read has returned it, and may be used by
 // several goroutines.
 type Index struct {
 	layer   int
@@ -31,7 +29,7 @@ type Index struct {
 
 // entry is one tar entry without pointers.
 type entry struct {
-	text  uint64 // in Index.text: name, link name, PAX records, each with its length
+	text  uint64 // in Index.text: place of the directory's name (0: the root), last component, link name, PAX records
 	size  int64  // of a regular file
 	body  int64  // where the body starts in the tar stream; -1 when it isn't one range
 	hash  uint64 // xxhash64 of a regular file's content
@@ -61,22 +59,35 @@ func (x *Index) Length() int64 { return x.length }
 
 func (x *Index) attr(e *entry) *attr { return &x.attrs[e.attr] }
 
+// split gives an entry's cleaned path as splitName does.
+func (x *Index) split(e *entry) (dir, base string) {
+	at, rest := uvarint(x.text.from(e.text))
+	dir, _ = field(x.text.from(at))
+	base, _ = field(rest)
+	return dir, base
+}
+
 // name gives an entry's cleaned path.
 func (x *Index) name(e *entry) string {
-	s, _ := field(x.text.from(e.text))
-	return s
+	dir, base := x.split(e)
+	if dir == "" {
+		return base
+	}
+	return dir + "/" + base
 }
 
 // link gives an entry's link name as the tar has it.
 func (x *Index) link(e *entry) string {
-	_, rest := field(x.text.from(e.text))
+	_, rest := uvarint(x.text.from(e.text))
+	_, rest = field(rest)
 	s, _ := field(rest)
 	return s
 }
 
 // records gives an entry's remaining PAX records.
 func (x *Index) records(e *entry) records {
-	_, rest := field(x.text.from(e.text))
+	_, rest := uvarint(x.text.from(e.text))
+	_, rest = field(rest)
 	_, rest = field(rest)
 	s, _ := field(rest)
 	return records(s)
@@ -84,8 +95,13 @@ func (x *Index) records(e *entry) records {
 
 // field cuts one string with its length in front off b.
 func field(b []byte) (string, []byte) {
+	n, b := uvarint(b)
+	return view(b[:n]), b[n:]
+}
+
+func uvarint(b []byte) (uint64, []byte) {
 	n, k := binary.Uvarint(b)
-	return view(b[k : k+int(n)]), b[k+int(n):]
+	return n, b[k:]
 }
 
 func appendField(b []byte, s string) []byte {

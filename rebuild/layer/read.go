@@ -40,6 +40,7 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return 
 func Read(r io.Reader, opt ReadOptions) (*Index, error) {
 	x := &Index{layer: opt.Layer}
 	s := scanner{layer: opt.Layer, content: opt.Content}
+	names := newNameWriter(&x.text)
 	interned := map[string]uint32{}
 	var key, text []byte
 	err := s.scan(r, func(h *header) error {
@@ -52,7 +53,7 @@ func Read(r io.Reader, opt ReadOptions) (*Index, error) {
 			a.uname, a.gname = strings.Clone(a.uname), strings.Clone(a.gname)
 			x.attrs = append(x.attrs, a)
 		}
-		text = appendField(text[:0], h.name)
+		text = names.add(text[:0], h.name)
 		text = appendField(text, h.link)
 		text = appendField(text, string(h.records))
 		e := h.entry
@@ -70,6 +71,39 @@ func Read(r io.Reader, opt ReadOptions) (*Index, error) {
 	}
 	x.length = s.length
 	return x, nil
+}
+
+// nameWriter stores the names of entries. Those of one directory stand close to
+// each other in nearly every tar, and share its name.
+type nameWriter struct {
+	arena  *byteArena
+	recent [256]uint64 // places of directories' names, by their hash
+	buf    []byte
+}
+
+func newNameWriter(a *byteArena) *nameWriter {
+	a.add([]byte{0}) // place 0 is the root's name
+	return &nameWriter{arena: a}
+}
+
+// add stores a cleaned path and appends to b what Index.split finds it by.
+func (w *nameWriter) add(b []byte, name string) []byte {
+	dir, base := splitName(name)
+	at := uint64(0)
+	if dir != "" {
+		at = w.place(dir)
+	}
+	b = binary.AppendUvarint(b, at)
+	return appendField(b, base)
+}
+
+func (w *nameWriter) place(dir string) uint64 {
+	recent := &w.recent[xxhash.Sum64String(dir)%uint64(len(w.recent))]
+	if known, _ := field(w.arena.from(*recent)); known != dir {
+		w.buf = appendField(w.buf[:0], dir)
+		*recent = w.arena.add(w.buf)
+	}
+	return *recent
 }
 
 // header is one entry as the scanner presents it. Its strings are valid during one

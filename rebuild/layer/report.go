@@ -38,13 +38,13 @@ func (m *Merged) Usage() []Usage {
 		for i := range x.entries.n {
 			e := x.entries.at(i)
 			id := a.starts[l] + uint32(i)
-			_, base := splitName(x.name(e))
+			_, base := x.split(e)
 			if kind, _ := whiteoutName(base); kind != nameOrdinary {
 				u.Whiteouts++
 				continue
 			}
 			switch f := m.fates[id]; {
-			case live.has(id) || x.name(e) == "":
+			case live.has(id) || base == "":
 				u.Kept.add(e.size)
 			case f == 0, !f.deleted():
 				u.Overwritten.add(e.size)

@@ -71,7 +71,8 @@ type rootCell struct {
 // item is an entry as far as unpacking goes.
 type item struct {
 	id     uint32
-	name   string // cleaned
+	dir    string // cleaned
+	base   string // "" for the root
 	link   string
 	mode   uint32
 	kind   byte
@@ -187,14 +188,14 @@ func (s *stack) put(at uint32, c cell) {
 // a whiteout.
 func (s *stack) unpack(it item) (uint32, error) {
 	s.again = false
-	if it.name == "" {
+	if it.base == "" {
 		s.root = rootCell{it.id, it.slash}
 		if it.slash {
 			s.mine[0].setgid = it.mode&0o2000 != 0
 		}
 		return 0, nil
 	}
-	parentName, base := splitName(it.name)
+	base := it.base
 	if base == ".wh." || base == ".wh.." || base == ".wh..." {
 		return nowhere, ErrWhiteout
 	}
@@ -202,7 +203,7 @@ func (s *stack) unpack(it item) (uint32, error) {
 	if strings.HasPrefix(base, ".wh..wh.") && !marker {
 		return nowhere, nil
 	}
-	parent, err := s.walk(parentName, true)
+	parent, err := s.walk(it.dir, true)
 	if err != nil {
 		return nowhere, err
 	}

@@ -55,12 +55,13 @@ func NewVerifier(layers []*Index, base int, opt VerifyOptions) (*Verifier, error
 			e := x.entries.at(k)
 			at := x.attr(e)
 			opq, _ := x.records(e).get(overlayOpaque)
-			it := item{id: s.starts[i] + uint32(k), name: x.name(e), kind: at.kind, mode: at.mode, slash: at.slash, opaque: opq == "y"}
+			dir, base := x.split(e)
+			it := item{id: s.starts[i] + uint32(k), dir: dir, base: base, kind: at.kind, mode: at.mode, slash: at.slash, opaque: opq == "y"}
 			if at.kind == typeLink {
 				it.link = x.link(e)
 			}
 			if _, err := s.unpack(it); err != nil {
-				return nil, &Error{Op: "verify", Layer: i, Path: it.name, Err: err}
+				return nil, &Error{Op: "verify", Layer: i, Path: x.name(e), Err: err}
 			}
 		}
 		s.lay()
@@ -101,7 +102,8 @@ func (v *Verifier) check(r io.Reader) error {
 	scan := scanner{layer: s.base, content: v.opt.Content}
 	err := scan.scan(r, func(h *header) error {
 		opq, _ := h.records.get(overlayOpaque)
-		it := item{id: next, name: h.name, kind: h.kind, mode: h.mode, slash: h.slash, opaque: opq == "y"}
+		dir, base := splitName(h.name)
+		it := item{id: next, dir: dir, base: base, kind: h.kind, mode: h.mode, slash: h.slash, opaque: opq == "y"}
 		if h.kind == typeLink {
 			it.link = h.link
 		}
