@@ -46,6 +46,7 @@ func main() {
 		// to collect often costs little, and garbage doesn't double the memory.
 		debug.SetGCPercent(20)
 	}
+	context.AfterFunc(ctx, stop) // a second interrupt doesn't wait for the cleaning up
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)

@@ -2,6 +2,7 @@ package rebuild
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -11,8 +12,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/filters"
 	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -27,6 +30,7 @@ import (
 type engineBuilt struct {
 	client *client.Client
 	remove []string // images and names that were not there before
+	run    string   // the label of what a build in progress makes
 	src    *image.Source
 }
 
@@ -60,6 +64,8 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 		}
 		dockerfile = fromAnother(dockerfile, j.baseRef(), name)
 	}
+	j.engineMade.run = strings.ToLower(rand.Text())
+	dockerfile = labelled(dockerfile, runLabel+"="+j.engineMade.run)
 	id, err := build.Engine(ctx, cli, build.EngineOptions{
 		Dockerfile: dockerfile,
 		Files: []build.ContextFile{{
@@ -71,6 +77,7 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 	if err != nil {
 		return image.NewImage{}, err
 	}
+	j.engineMade.run = "" // nothing but what hangs on this
 	j.engineMade.remove = append(j.engineMade.remove, id)
 
 	built, err := image.Open(ctx, image.Ref{Transport: image.Daemon, Name: id}, j.imageOptions(nil))
@@ -181,6 +188,44 @@ func fromAnother(dockerfile []byte, name, other string) []byte {
 	return bytes.Replace(dockerfile, []byte("\nFROM "+name+"\n"), []byte("\nFROM "+other+"\n"), 1)
 }
 
+// runLabel marks what one build makes until its end, so that it can be found
+// if the build doesn't get there. The result has it not: its config document is
+// the exact one.
+const runLabel = "docker-flatten.run"
+
+// labelled is the Dockerfile with a label set first of all.
+func labelled(dockerfile []byte, label string) []byte {
+	at := bytes.Index(dockerfile, []byte("\nFROM ")) + 1
+	at += bytes.IndexByte(dockerfile[at:], '\n') + 1
+	return slices.Concat(dockerfile[:at], []byte("LABEL "+label+"\n"), dockerfile[at:])
+}
+
+// sweepFor is how long sweep waits for an engine to end a build that it was told
+// to give up.
+const sweepFor = 3 * time.Second
+
+// sweep removes what is left of a build that failed: the classic builder keeps
+// an image an instruction, and finishes the instruction that it is at.
+func (e *engineBuilt) sweep(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, sweepFor)
+	defer cancel()
+	mark := filters.NewArgs(filters.Arg("label", runLabel+"="+e.run))
+	for ctx.Err() == nil {
+		list, err := e.client.ImageList(ctx, dockerimage.ListOptions{All: true, Filters: mark})
+		if err != nil {
+			return
+		}
+		slices.SortFunc(list, func(a, b dockerimage.Summary) int { return cmp.Compare(b.Created, a.Created) }) // children first
+		for _, im := range list {
+			_, _ = e.client.ImageRemove(ctx, im.ID, dockerimage.RemoveOptions{PruneChildren: true}) // one with children goes with them, or next time
+		}
+		select {
+		case <-time.After(300 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
 // cleanUp removes what the engine builder needed on the way. The result's
 // layers stay, since the result has them by then.
 func (j *job) cleanUp() {
@@ -191,6 +236,9 @@ func (j *job) cleanUp() {
 		j.engineMade.src.Close()
 	}
 	ctx := context.Background() // an interrupted run cleans up as well
+	if j.engineMade.run != "" {
+		j.engineMade.sweep(ctx)
+	}
 	for _, name := range slices.Backward(j.engineMade.remove) {
 		_, err := j.engineMade.client.ImageRemove(ctx, name, dockerimage.RemoveOptions{PruneChildren: true}) // a build leaves an image an instruction
 		if err != nil && !errors.Is(err, context.Canceled) && !errdefs.IsNotFound(err) {

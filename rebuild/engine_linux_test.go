@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
 	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
@@ -410,5 +411,31 @@ func TestEngineBuilderRunsBesideItself(t *testing.T) {
 	}
 	for i := range cap(failures) {
 		removeImage(cli, fmt.Sprintf("flatten-test/beside:flat%d", i))
+	}
+}
+
+// TestInterruptedBuildLeavesNothing interrupts the engine builder at several
+// moments.
+func TestInterruptedBuildLeavesNothing(t *testing.T) {
+	cli := imagetest.Engine(t)
+	buildImage(t, cli, bases["base"]+"RUN echo 1 > /one\nRUN rm /etc/motd\nENV A=1\nLABEL b=2\nUSER 9\n", "flatten-test/interrupted:1", false)
+	for delay := 50 * time.Millisecond; delay < 2*time.Second; delay *= 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), delay)
+		_, err := Flatten(ctx, Options{
+			Image: image.Ref{Transport: image.Daemon, Name: "flatten-test/interrupted:1"}, Tags: []string{"flatten-test/interrupted:flat"},
+			Base: "1", Builder: "engine", NoCache: true, Client: func() (*client.Client, error) { return cli, nil },
+		})
+		cancel()
+		if err == nil {
+			removeImage(cli, "flatten-test/interrupted:flat")
+			break
+		}
+		left, err := cli.ImageList(t.Context(), dockerimage.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", runLabel))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, im := range left {
+			t.Errorf("after %v: %s is left behind, %v", delay, im.ID, im.Labels)
+		}
 	}
 }

@@ -437,3 +437,21 @@ func TestLocalsPassOverABrokenImage(t *testing.T) {
 		t.Errorf("%v, %v", locals, err)
 	}
 }
+
+// TestEngineThatDiesIsNamed: that the archive can't be written any more is what
+// follows, not what happened.
+func TestEngineThatDiesIsNamed(t *testing.T) {
+	e, opt := newFakeEngine(t, graphdriverStore)
+	e.dies = true
+	src := open(t, write(t, "in.tar", dockerArchive(three)), Options{})
+	im := src.Images[0]
+	images := []NewImage{{From: im, Size: 1 << 22, Write: func(_ context.Context, w io.Writer) error {
+		_, err := w.Write(make([]byte, 1<<22)) // more than any socket's buffers hold
+		return err
+	}, Config: func([]v1.Hash) ([]byte, error) { return im.RawConfig, nil }}}
+	_, err := storeErr(t, "docker-daemon:x:1", src, images, []string{"x:1"}, Compression{}, opt)
+	var own *Error
+	if !errors.As(err, &own) || !strings.Contains(err.Error(), "tcp://") || errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("%v", err)
+	}
+}

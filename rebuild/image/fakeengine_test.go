@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -26,6 +27,7 @@ type fakeEngine struct {
 	lies   bool              // inspect tells of other layers than were loaded
 	strict bool              // takes no archive without the base's layers
 	broken string            // the ID of an image whose history it can't read
+	dies   bool              // goes away in the middle of a load
 
 	mu      sync.Mutex
 	images  map[string]*fakeImage // by ID
@@ -80,6 +82,13 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, action := strings.TrimPrefix(path, "/images/"), ""
 	if i := strings.LastIndex(name, "/"); i >= 0 {
 		name, action = name[:i], name[i+1:]
+	}
+	if path == "/images/load" && e.dies {
+		connection, _, err := w.(http.Hijacker).Hijack()
+		must(err)
+		_, err = io.CopyN(io.Discard, connection, 64)
+		must(errors.Join(err, connection.Close()))
+		return
 	}
 	if path == "/images/load" { // takes its time, and others ask meanwhile
 		reply(e.load(r.Body))

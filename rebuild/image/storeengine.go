@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
@@ -34,12 +35,13 @@ func (w *storing) toEngine(ctx context.Context, images []NewImage) (*Stored, err
 	l := &engineLoad{storing: w, NewImage: n, omit: omit}
 	err = l.load(ctx, l.archive)
 	var refused *refusedError
-	if omit && errors.As(err, &refused) {
+	if omit && ctx.Err() == nil && errors.As(err, &refused) {
 		// it has no such layers after all, or wants to see them
 		l = &engineLoad{storing: w, NewImage: n}
 		err = l.load(ctx, l.archive)
 	}
 	if err != nil {
+		l.undo(ctx)
 		return nil, err
 	}
 	id := digestOfBytes(l.made.config)
@@ -108,7 +110,11 @@ func (w *storing) load(ctx context.Context, stream func(context.Context, io.Writ
 	}()
 	err := w.post(ctx, pr)
 	pr.CloseWithError(errEngineStopped)
-	if streamErr := <-written; streamErr != nil && !errors.Is(streamErr, errEngineStopped) {
+	streamErr := <-written
+	if errors.Is(streamErr, errEngineStopped) || err != nil && errors.Is(streamErr, io.ErrClosedPipe) { // the HTTP client closes it, too
+		streamErr = nil
+	}
+	if streamErr != nil {
 		return streamErr // the engine's complaint follows from it
 	}
 	return err
@@ -154,6 +160,30 @@ type engineLoad struct {
 	omit     bool // leave the base's layers out
 	made     *newImage
 	wasThere bool // the engine had the very image before
+}
+
+// undoFor is how long undo waits for an engine to finish.
+const undoFor = 10 * time.Second
+
+// undo removes what an engine makes of an archive when the user interrupts
+// after it got the last byte: it doesn't hear of that, and loads the image.
+func (l *engineLoad) undo(ctx context.Context) {
+	if ctx.Err() == nil || l.made == nil || l.wasThere {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoFor)
+	defer cancel()
+	id := digestOfBytes(l.made.config).String()
+	for {
+		if there, err := l.remove(ctx, id); there || err != nil {
+			return
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // archive writes a docker-archive whose new layer comes first: the names of its
@@ -228,10 +258,12 @@ func (w *storing) has(ctx context.Context, id string) (bool, error) {
 // and tags it. An image that isn't right goes again, unless it was there before.
 func (w *storing) confirm(ctx context.Context, id string, images []StoredImage, wasThere bool) error {
 	inspect, err := w.engine.ImageInspect(ctx, id)
+	var have []v1.Hash
 	if err != nil {
-		return engineError(w.engine.Client, "open the loaded image", id, err)
+		err = engineError(w.engine.Client, "open the loaded image", id, err)
+	} else {
+		have, err = inspectedLayers(inspect)
 	}
-	have, err := inspectedLayers(inspect)
 	if err == nil && !slices.ContainsFunc(images, func(s StoredImage) bool { return slices.Equal(s.DiffIDs, have) }) {
 		err = fmt.Errorf("the engine made %d layers of the %d that it was given, or others", len(have), len(images[0].DiffIDs))
 	}
@@ -244,16 +276,27 @@ func (w *storing) confirm(ctx context.Context, id string, images []StoredImage, 
 	}
 	if !wasThere && tagged == 0 {
 		// also when the user interrupts just here
-		_, removeErr := w.engine.ImageRemove(context.WithoutCancel(ctx), id, image.RemoveOptions{})
-		if removeErr != nil && !isNotFound(removeErr) {
-			err = errors.Join(err, removeErr)
-		}
+		_, removeErr := w.remove(context.WithoutCancel(ctx), id)
+		err = errors.Join(err, removeErr)
 	}
 	var own *Error
 	if errors.As(err, &own) {
 		return err
 	}
 	return &Error{Op: "load", Object: id, Err: err}
+}
+
+// remove removes an image that has just been loaded, and says whether it was
+// there. One that has a name by now is another run's.
+func (w *storing) remove(ctx context.Context, id string) (there bool, err error) {
+	inspect, err := w.engine.ImageInspect(ctx, id)
+	if err == nil && len(inspect.RepoTags) == 0 {
+		_, err = w.engine.ImageRemove(ctx, id, image.RemoveOptions{})
+	}
+	if isNotFound(err) {
+		return false, nil
+	}
+	return true, err
 }
 
 // tag gives the image its names and returns how many it got.
