@@ -61,6 +61,8 @@ func TestWrongUseGetsOneLineAndExit2(t *testing.T) {
 		"json and archive on stdout": {"--json", "-o", "-", "a"},
 		"dry run to stdout":          {"--dry-run", "-o", "-", "a"},
 		"two products on stdout":     {"--context", "-", "-o", "-", "a"},
+		"two products on its device": {"--context", "-", "-o", "/dev/stdout", "a.tar"},
+		"bad platform":               {"--platform", "linux", "a"},
 	}
 	for name, args := range cases {
 		t.Run(name, func(t *testing.T) {

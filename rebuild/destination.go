@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -78,12 +79,15 @@ func (o *Options) names(src *image.Source) ([]string, error) {
 
 // output is where the result goes: where the user says, or else to the engine
 // for an engine's image, back to the registry for a registry's, and beside the
-// input for a file.
+// input for a file, but never in place of the input.
 func (o *Options) output(src *image.Source, names []string) (image.Ref, error) {
 	if o.Output != nil {
 		out := *o.Output
 		if out.Transport == image.AnyFile {
 			out.Transport = image.Archive
+		}
+		if isSameFile(src.Ref.Path, out.Path) {
+			return image.Ref{}, &image.Error{Op: "write", Object: out.Path, Err: errors.New("it is the image to flatten, which stays as it is"), Hint: "give the result another name with -o"}
 		}
 		return out, nil
 	}
@@ -103,6 +107,17 @@ func (o *Options) output(src *image.Source, names []string) (image.Ref, error) {
 		file = file[:i]
 	}
 	return image.Ref{Transport: image.Archive, Path: dir + file + "_flatten.tar"}, nil
+}
+
+// isSameFile tells whether two paths lead to one file, but not directory: a
+// layout can hold both images.
+func isSameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil || !x.Mode().IsRegular() {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
 }
 
 // carriesBase tells whether the result needs the base's blobs from the source:

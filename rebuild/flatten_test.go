@@ -358,6 +358,31 @@ func TestContextOnStdoutIsAllThatIsMade(t *testing.T) {
 	}
 }
 
+// TestSourceIsNeverReplaced names the source as the output, by itself and by a
+// link.
+func TestSourceIsNeverReplaced(t *testing.T) {
+	src := write(t, appImage())
+	link := filepath.Join(t.TempDir(), "link.tar")
+	if err := os.Symlink(src, link); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{src, link} {
+		out := archiveRef(name)
+		_, err := Flatten(t.Context(), Options{Image: archiveRef(src), Output: &out, Tags: []string{"app:flat"}, Client: noEngine})
+		if err == nil {
+			t.Errorf("%s was written", name)
+		}
+		after, err := os.ReadFile(src)
+		if err != nil || !bytes.Equal(before, after) {
+			t.Fatalf("the source isn't what it was, %v", err)
+		}
+	}
+}
+
 func TestFailedRunLeavesNothing(t *testing.T) {
 	whole := imagetest.Archive(appImage())
 	cases := map[string][]byte{

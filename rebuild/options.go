@@ -49,6 +49,11 @@ func (o *Options) Validate() error {
 			return fmt.Errorf("--%s %s: must be one of %s", c.flag, c.value, orList(c.allowed[1:]))
 		}
 	}
+	if o.Platform != "" {
+		if _, err := image.ParsePlatform(o.Platform); err != nil {
+			return err
+		}
+	}
 	if o.DryRun && o.Context == "-" {
 		return errors.New("--dry-run and --context - both write to stdout: choose one")
 	}
@@ -75,7 +80,9 @@ func (o *Options) StdoutTaken() bool {
 	return o.Context == "-" || o.outputIsStdout()
 }
 
-func (o *Options) outputIsStdout() bool { return o.Output != nil && o.Output.Path == "-" }
+func (o *Options) outputIsStdout() bool {
+	return o.Output != nil && (o.Output.Path == "-" || o.Output.Path == "/dev/stdout")
+}
 
 // contextOnly tells whether the written context is all that is asked for.
 func (o *Options) contextOnly() bool {

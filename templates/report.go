@@ -24,8 +24,8 @@ type ImageReport struct {
 	SourceID      string        `json:"source_id"` // digest of the source's config document
 	ID            string        `json:"id,omitempty"`
 	Base          BaseReport    `json:"base"`
-	Unchanged     bool          `json:"unchanged"` // nothing to flatten: 0 or 1 layer above the base
-	Layers        []LayerReport `json:"layers"`    // of the source, lowest first
+	Unchanged     bool          `json:"unchanged"`       // nothing to flatten: 0 or 1 layer above the base
+	Layers        []LayerReport `json:"layers,omitzero"` // of the source, lowest first; not of a reused result, for which no layer is read
 	Merged        *MergedReport `json:"merged,omitempty"`
 	Before        Totals        `json:"before"`
 	After         Totals        `json:"after"`
@@ -34,9 +34,9 @@ type ImageReport struct {
 	Disagreements []string      `json:"disagreements,omitempty"`
 	Cleared       []string      `json:"cleared,omitempty"` // what no Dockerfile can undo in the base's config
 	Losses        []string      `json:"add_cannot_keep,omitempty"`
-	History       []HistoryLine `json:"history"` // of the source, oldest first
+	History       []HistoryLine `json:"history,omitzero"` // of the source, oldest first
 	NewHistory    []HistoryLine `json:"new_history,omitempty"`
-	Dockerfile    string        `json:"dockerfile"`
+	Dockerfile    string        `json:"dockerfile,omitzero"`
 }
 
 // BaseReport says where the base ends, and how that is known.
@@ -77,9 +77,9 @@ type MergedReport struct {
 // contents of their regular files, Paths that of their entries.
 type Totals struct {
 	Layers     int   `json:"layers"`
-	Bytes      int64 `json:"bytes"`
+	Bytes      int64 `json:"bytes,omitzero"`             // not of a reused result, nor paths
 	Compressed int64 `json:"compressed_bytes,omitempty"` // 0 when the source or destination doesn't say
-	Paths      int   `json:"paths"`
+	Paths      int   `json:"paths,omitzero"`
 }
 
 // DeletedPath is a path of the base that the image no longer has.

@@ -74,7 +74,7 @@ func (e *engine) inspect(ctx context.Context, name, platform string) (image.Insp
 	if err != nil || platform == "" || e.store != containerdStore || !e.speaks("1.49") {
 		return whole, err
 	}
-	p, err := parsePlatform(platform)
+	p, err := ParsePlatform(platform)
 	if err != nil {
 		return image.InspectResponse{}, err
 	}

@@ -241,7 +241,7 @@ func checkPlatform(want string, have v1.Platform, object string) error {
 	if want == "" {
 		return nil
 	}
-	p, err := parsePlatform(want)
+	p, err := ParsePlatform(want)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,8 @@ func checkPlatform(want string, have v1.Platform, object string) error {
 	return nil
 }
 
-func parsePlatform(s string) (v1.Platform, error) {
+// ParsePlatform reads a platform as os/arch[/variant].
+func ParsePlatform(s string) (v1.Platform, error) {
 	p, err := v1.ParsePlatform(s)
 	if err != nil || p.OS == "" || p.Architecture == "" {
 		return v1.Platform{}, fmt.Errorf("platform %q: must be os/arch[/variant]", s)

@@ -10,6 +10,9 @@ import (
 // or not, as Locals returns the named ones.
 func Inspect(ctx context.Context, cli *client.Client, name string) (*Local, error) {
 	found, err := cli.ImageInspect(ctx, name)
+	if isNotFound(err) {
+		err = &Error{Op: "open", Object: name, Err: ErrNoImage}
+	}
 	if err != nil {
 		return nil, engineError(cli, "open", name, err)
 	}

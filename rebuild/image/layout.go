@@ -134,7 +134,7 @@ func platforms(entries []v1.Descriptor) bool {
 func (s *Source) openUnnamedIndex(ctx context.Context, st blobStore, raw []byte, found []v1.Descriptor, opt Options) error {
 	o := &opener{store: st, warn: opt.warn}
 	if opt.Platform != "" {
-		p, err := parsePlatform(opt.Platform)
+		p, err := ParsePlatform(opt.Platform)
 		if err != nil {
 			return err
 		}

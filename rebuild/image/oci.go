@@ -41,7 +41,7 @@ type opener struct {
 func (s *Source) openDescriptor(ctx context.Context, st blobStore, d v1.Descriptor, opt Options) error {
 	o := &opener{store: st, warn: opt.warn}
 	if opt.Platform != "" {
-		p, err := parsePlatform(opt.Platform)
+		p, err := ParsePlatform(opt.Platform)
 		if err != nil {
 			return err
 		}
