@@ -30,7 +30,6 @@ import (
 type engineBuilt struct {
 	client *client.Client
 	remove []string // images and names that were not there before
-	run    string   // the label of what a build in progress makes
 	src    *image.Source
 }
 
@@ -64,31 +63,19 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 		}
 		dockerfile = fromAnother(dockerfile, j.baseRef(), name)
 	}
-	j.engineMade.run = strings.ToLower(rand.Text())
-	dockerfile = labelled(dockerfile, runLabel+"="+j.engineMade.run)
-	id, err := build.Engine(ctx, cli, build.EngineOptions{
-		Dockerfile: dockerfile,
-		Files: []build.ContextFile{{
-			Name: "layer.tar.gz", Size: listed.Size(),
-			Write: func(ctx context.Context, w io.Writer) error { return listed.Write(ctx, w, j.sources()) },
-		}},
-		Platform: enginePlatform(j.im),
-	})
+	built, err := j.buildContext(ctx, dockerfile, listed)
+	var refused *build.RefusedError
+	if errors.As(err, &refused) {
+		// What the other instructions do, the config document says.
+		before, _ := fromLine(dockerfile)
+		if built, err = j.buildContext(ctx, append(before, "ADD layer.tar.gz /\n"...), listed); err == nil {
+			j.note("warning: of the Dockerfile the engine built FROM and ADD; the rest it can't: " + refused.Message)
+		}
+	}
 	if err != nil {
 		return image.NewImage{}, err
 	}
-	j.engineMade.run = "" // nothing but what hangs on this
-	j.engineMade.remove = append(j.engineMade.remove, id)
-
-	built, err := image.Open(ctx, image.Ref{Transport: image.Daemon, Name: id}, j.imageOptions(nil))
-	if err != nil {
-		return image.NewImage{}, err
-	}
-	j.engineMade.src = built
 	im := built.Images[0]
-	if len(im.DiffIDs) != j.base.Layers+1 || !slices.Equal(im.DiffIDs[:j.base.Layers], j.im.DiffIDs[:j.base.Layers]) {
-		return image.NewImage{}, fmt.Errorf("build with the engine: the result has %d layers, not the base's %d and one", len(im.DiffIDs), j.base.Layers)
-	}
 	top := j.base.Layers
 	size := int64(0)
 	elsewhere := j.carriesBase()
@@ -134,6 +121,37 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 			return errors.Join(err, r.Close())
 		},
 	}, nil
+}
+
+// buildContext builds a Dockerfile with the layer beside it and opens the
+// result. One of other layers than the base's and the new one is refused, too:
+// WORKDIR makes a directory that isn't there.
+func (j *job) buildContext(ctx context.Context, dockerfile []byte, listed *layer.Merged) (*image.Source, error) {
+	made := j.engineMade
+	label := runLabel + "=" + strings.ToLower(rand.Text())
+	id, err := build.Engine(ctx, made.client, build.EngineOptions{
+		Dockerfile: labelled(dockerfile, label),
+		Files: []build.ContextFile{{
+			Name: "layer.tar.gz", Size: listed.Size(),
+			Write: func(ctx context.Context, w io.Writer) error { return listed.Write(ctx, w, j.sources()) },
+		}},
+		Platform: enginePlatform(j.im),
+	})
+	if err != nil {
+		made.sweep(ctx, label)
+		return nil, err
+	}
+	made.remove = append(made.remove, id)
+	built, err := image.Open(ctx, image.Ref{Transport: image.Daemon, Name: id}, j.imageOptions(nil))
+	if err != nil {
+		return nil, err
+	}
+	base := j.base.Layers
+	if have := built.Images[0].DiffIDs; len(have) != base+1 || !slices.Equal(have[:base], j.im.DiffIDs[:base]) {
+		return nil, errors.Join(&build.RefusedError{Message: fmt.Sprintf("it makes %d layers, not the base's %d and one", len(have), base)}, built.Close())
+	}
+	made.src = built
+	return built, nil
 }
 
 // lengthOf counts what is written to it.
@@ -195,9 +213,15 @@ const runLabel = "docker-flatten.run"
 
 // labelled is the Dockerfile with a label set first of all.
 func labelled(dockerfile []byte, label string) []byte {
+	from, rest := fromLine(dockerfile)
+	return slices.Concat(from, []byte("LABEL "+label+"\n"), rest)
+}
+
+// fromLine cuts the Dockerfile after its FROM.
+func fromLine(dockerfile []byte) (from, rest []byte) {
 	at := bytes.Index(dockerfile, []byte("\nFROM ")) + 1
 	at += bytes.IndexByte(dockerfile[at:], '\n') + 1
-	return slices.Concat(dockerfile[:at], []byte("LABEL "+label+"\n"), dockerfile[at:])
+	return slices.Clone(dockerfile[:at]), dockerfile[at:]
 }
 
 // sweepFor is how long sweep waits for an engine to end a build that it was told
@@ -205,14 +229,16 @@ func labelled(dockerfile []byte, label string) []byte {
 const sweepFor = 3 * time.Second
 
 // sweep removes what is left of a build that failed: the classic builder keeps
-// an image an instruction, and finishes the instruction that it is at.
-func (e *engineBuilt) sweep(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, sweepFor)
+// an image an instruction, and when it is told to give up finishes the one that
+// it is at.
+func (e *engineBuilt) sweep(ctx context.Context, label string) {
+	givenUp := ctx.Err() != nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepFor)
 	defer cancel()
-	mark := filters.NewArgs(filters.Arg("label", runLabel+"="+e.run))
+	mark := filters.NewArgs(filters.Arg("label", label))
 	for ctx.Err() == nil {
 		list, err := e.client.ImageList(ctx, dockerimage.ListOptions{All: true, Filters: mark})
-		if err != nil {
+		if err != nil || len(list) == 0 && !givenUp {
 			return
 		}
 		slices.SortFunc(list, func(a, b dockerimage.Summary) int { return cmp.Compare(b.Created, a.Created) }) // children first
@@ -236,9 +262,6 @@ func (j *job) cleanUp() {
 		j.engineMade.src.Close()
 	}
 	ctx := context.Background() // an interrupted run cleans up as well
-	if j.engineMade.run != "" {
-		j.engineMade.sweep(ctx)
-	}
 	for _, name := range slices.Backward(j.engineMade.remove) {
 		_, err := j.engineMade.client.ImageRemove(ctx, name, dockerimage.RemoveOptions{PruneChildren: true}) // a build leaves an image an instruction
 		if err != nil && !errors.Is(err, context.Canceled) && !errdefs.IsNotFound(err) {

@@ -83,6 +83,12 @@ COPY a /b
 CMD ["/b"]
 `, "", []string{"ADD", "CMD"}},
 
+	"a working directory that is gone": {"base", `
+WORKDIR /gone
+RUN echo x > /etc/x
+RUN rm -rf /gone
+`, "", []string{"ADD", "WORKDIR"}},
+
 	"a base whose settings are overridden": {"set", `
 ENV KEPT=no
 RUN echo x > /etc/x

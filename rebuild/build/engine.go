@@ -19,6 +19,11 @@ import (
 // left, which must not see whiteouts in a layer that ADD unpacks.
 var ErrNoClassicBuilder = errors.New("the engine has no classic builder any more; the native builder needs none")
 
+// RefusedError is what a daemon says of an instruction that it can't carry out.
+type RefusedError struct{ Message string }
+
+func (e *RefusedError) Error() string { return e.Message }
+
 // ContextFile is a file of the build context besides the Dockerfile.
 type ContextFile struct {
 	Name string // as ADD names it
@@ -47,8 +52,8 @@ type EngineOptions struct {
 // behind. The classic builder turns whiteouts in an unpacked file into
 // deletions. Both builders add PATH to a config without one.
 //
-// An error of a file's Write is returned so that errors.As finds it. The error
-// is ErrNoClassicBuilder if the daemon doesn't have the builder asked for.
+// An error of a file's Write is returned so that errors.As finds it, and so is a
+// *RefusedError. The error is ErrNoClassicBuilder if the daemon doesn't have the builder asked for.
 func Engine(ctx context.Context, cli *client.Client, opt EngineOptions) (id string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -79,8 +84,11 @@ func Engine(ctx context.Context, cli *client.Client, opt EngineOptions) (id stri
 		return "", werr
 	}
 	if err != nil {
-		if errdefs.IsNotImplemented(err) && !opt.BuildKit {
+		switch {
+		case errdefs.IsNotImplemented(err) && !opt.BuildKit:
 			err = fmt.Errorf("%w: %w", ErrNoClassicBuilder, err)
+		case errdefs.IsInvalidArgument(err): // a Dockerfile that the daemon can't parse
+			err = &RefusedError{oneLine(err.Error())}
 		}
 		return "", fmt.Errorf("build image with the engine: %w", err)
 	}
@@ -186,9 +194,9 @@ func follow(r io.Reader, opt EngineOptions) (string, error) {
 		}
 		switch {
 		case m.Detail != nil && m.Detail.Message != "":
-			return "", errors.New(oneLine(m.Detail.Message))
+			return "", &RefusedError{oneLine(m.Detail.Message)}
 		case m.Error != "":
-			return "", errors.New(oneLine(m.Error))
+			return "", &RefusedError{oneLine(m.Error)}
 		case m.Stream != "":
 			lines.write(m.Stream)
 		case len(m.Aux) > 0:
