@@ -2,6 +2,7 @@ package rebuild
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -105,6 +106,11 @@ func (j *job) notes(portable bool) []string {
 	}
 	for _, s := range j.replay.Inexpressible {
 		notes = append(notes, "Not expressible in a Dockerfile, kept in the image: "+s)
+	}
+	for _, s := range slices.Concat(j.replay.Before, j.replay.After) {
+		if s.Name == "WORKDIR" && j.merged.Lacks(path.Join("/", s.Args[0])[1:]) {
+			notes = append(notes, fmt.Sprintf("A builder makes the directory of WORKDIR %s, which the image doesn't have.", s.Args[0]))
+		}
 	}
 	return notes
 }

@@ -270,10 +270,13 @@ func (j *job) cleanUp() {
 	}
 }
 
-// enginePlatform is the platform to build for, "" where the image doesn't say.
+// enginePlatform is the platform to build for, "" where the image doesn't say. A
+// builder takes no version of the system.
 func enginePlatform(im *image.Image) string {
 	if im.Platform.OS == "" || im.Platform.Architecture == "" {
 		return ""
 	}
-	return im.Platform.String()
+	p := im.Platform
+	p.OSVersion = ""
+	return p.String()
 }

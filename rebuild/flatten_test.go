@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/client"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"docker-flatten/history"
 	"docker-flatten/rebuild/image"
@@ -230,6 +231,29 @@ func TestNothingToFlattenOnlyTags(t *testing.T) {
 				t.Error("the config changed")
 			}
 		})
+	}
+}
+
+// TestDockerfileTellsOfDirectoriesThatWORKDIRMakes: no builder lets WORKDIR alone.
+func TestDockerfileTellsOfDirectoriesThatWORKDIRMakes(t *testing.T) {
+	for dir, tells := range map[string]bool{"/": false, "/bin": false, "/etc/../bin/": false, "/gone": true, "/etc/motd/x": true, "/tmp": false} {
+		im := appImage()
+		im.Config["WorkingDir"] = dir
+		report, _ := flattenFile(t, write(t, im), func(o *Options) { o.Base = "1" })
+		if strings.Contains(report.Images[0].Dockerfile, "\n# A builder makes the directory of WORKDIR "+dir+",") != tells {
+			t.Errorf("WORKDIR %s:\n%s", dir, report.Images[0].Dockerfile)
+		}
+	}
+}
+
+func TestEnginePlatformHasNoVersion(t *testing.T) {
+	for want, have := range map[string]v1.Platform{
+		"linux/arm64/v8": {OS: "linux", Architecture: "arm64", Variant: "v8", OSVersion: "10.0.1"},
+		"":               {OS: "linux"},
+	} {
+		if got := enginePlatform(&image.Image{Platform: have}); got != want {
+			t.Errorf("%v: %q, want %q", have, got, want)
+		}
 	}
 }
 
