@@ -16,7 +16,7 @@ import (
 
 // LayerSource is a layer that can be read as often as one likes: Open returns
 // its uncompressed tar. One whose tar lies uncompressed in a file is an
-// io.ReaderAt too.
+// io.ReaderAt too, and one that an engine here has unpacked an *UnpackedLayer.
 type LayerSource interface {
 	Open() (io.ReadCloser, error)
 }
@@ -38,6 +38,8 @@ type blob struct {
 	open func(ctx context.Context) (io.ReadCloser, error)
 	// file is the stored bytes where they lie in a file, else nil.
 	file sizedReaderAt
+	// dir is the directory to which an engine has unpacked the layer, or "".
+	dir string
 
 	mu      sync.Mutex
 	checked bool // a whole reading had the right digests; then these are known:
@@ -209,8 +211,11 @@ func digestOfBytes(b []byte) v1.Hash {
 // source returns the layer as something that can be read again.
 func (b *blob) source(ctx context.Context) LayerSource {
 	b.mu.Lock()
-	plain := b.checked && b.kind == Uncompressed
+	checked, plain := b.checked, b.checked && b.kind == Uncompressed
 	b.mu.Unlock()
+	if checked && b.dir != "" {
+		return &UnpackedLayer{storedLayer: storedLayer{b, ctx}}
+	}
 	if plain && b.file != nil {
 		return plainLayer{b.file}
 	}

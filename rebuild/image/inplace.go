@@ -56,7 +56,7 @@ func (im *Image) openInPlace() {
 			return
 		}
 		layers[i] = &blob{
-			object: layerName(i, len(im.DiffIDs), im.DiffIDs[i]), diffID: im.DiffIDs[i],
+			object: layerName(i, len(im.DiffIDs), im.DiffIDs[i]), diffID: im.DiffIDs[i], dir: diff,
 			open: func(context.Context) (io.ReadCloser, error) { return assembleTar(split, diff) },
 		}
 	}
@@ -80,14 +80,13 @@ func assembleTar(split, diff string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	root, err := os.OpenRoot(diff)
+	files, err := openFiles(diff)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	pr, pw := io.Pipe()
 	go func() {
 		w := bufio.NewWriterSize(pw, 1<<20) // headers come in small pieces
-		files := &layerFiles{root: root, in: root}
 		err := asm.WriteOutputTarStream(files, splitEntries{json.NewDecoder(metadata)}, w)
 		if err == nil {
 			err = w.Flush()
@@ -113,6 +112,14 @@ type layerFiles struct {
 	root *os.Root
 	dir  string   // the directory of the file before, which is nearly always the next one's …
 	in   *os.Root // … and stays open
+}
+
+func openFiles(dir string) (*layerFiles, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &layerFiles{root: root, in: root}, nil
 }
 
 func (l *layerFiles) Get(name string) (io.ReadCloser, error) {
@@ -144,3 +151,33 @@ func (l *layerFiles) leave() error {
 func (l *layerFiles) Close() error { return errors.Join(l.leave(), l.root.Close()) }
 
 var _ storage.FileGetter = (*layerFiles)(nil)
+
+// UnpackedLayer is a layer that an engine has unpacked to a directory, and whose
+// tar has been read and found right.
+type UnpackedLayer struct {
+	storedLayer
+	files *layerFiles
+}
+
+// OpenFile opens the file that the layer has at a path without a leading slash.
+// That it is what the tar has is for the caller to find out.
+func (l *UnpackedLayer) OpenFile(name string) (io.ReadCloser, error) {
+	if l.files == nil {
+		files, err := openFiles(l.blob.dir)
+		if err != nil {
+			return nil, err
+		}
+		l.files = files
+	}
+	return l.files.Get(name)
+}
+
+// Close closes the layer's directory, which OpenFile has opened.
+func (l *UnpackedLayer) Close() error {
+	if l.files == nil {
+		return nil
+	}
+	err := l.files.Close()
+	l.files = nil
+	return err
+}

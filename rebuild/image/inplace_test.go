@@ -94,6 +94,48 @@ func TestAssembledTarHasNothingFromOutsideTheLayer(t *testing.T) {
 	}
 }
 
+func TestUnpackedLayerOpensItsFilesAndNoOthers(t *testing.T) {
+	layer := imagetest.Layer(time.Unix(1, 0), []imagetest.File{{Name: "top", Body: "1"}, {Name: "dir/"}, {Name: "dir/file", Body: "2"}})
+	_, diff := storeLayer(t, layer, map[string]string{"top": "1", "dir/file": "2", "dir/\xff": "3"})
+	outside := t.TempDir()
+	if err := os.WriteFile(filepath.Join(outside, "file"), []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(diff, "out")); err != nil {
+		t.Skip("no symbolic links here: " + err.Error())
+	}
+	l := &UnpackedLayer{storedLayer: storedLayer{blob: &blob{dir: diff}}}
+	for _, name := range []string{"top", "dir/file", "dir/\xff", "top", "dir/file"} {
+		f, err := l.OpenFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(f); err != nil || len(b) != 1 {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		if name == "dir/\xff" { // and open again after that
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	for _, name := range []string{"out/file", "../diff/top", "dir/../../diff/top", "none"} {
+		if f, err := l.OpenFile(name); err == nil {
+			b, _ := io.ReadAll(f)
+			f.Close()
+			if string(b) != "1" {
+				t.Errorf("%s was opened: %q", name, b)
+			}
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEngineReadsTheSameInPlaceAndSaved(t *testing.T) {
 	cli := imagetest.Engine(t)
 	name := "flatten-image-test/inplace:1"

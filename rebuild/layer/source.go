@@ -2,6 +2,7 @@ package layer
 
 import (
 	"archive/tar"
+	"errors"
 	"io"
 )
 
@@ -93,6 +94,38 @@ func (b *streamBodies) read(p []byte) error {
 	b.at += int64(n)
 	return err
 }
+
+// fileBodies reads the files that a layer was unpacked to.
+type fileBodies struct {
+	x     *Index
+	files FileSource
+	file  io.ReadCloser // the current one; nil before the first
+}
+
+func (b *fileBodies) start(_ int, e *entry) error {
+	if err := b.leave(); err != nil {
+		return err
+	}
+	f, err := b.files.OpenFile(b.x.name(e))
+	b.file = f
+	return err
+}
+
+func (b *fileBodies) read(p []byte) error {
+	_, err := io.ReadFull(b.file, p)
+	return err
+}
+
+func (b *fileBodies) leave() error {
+	if b.file == nil {
+		return nil
+	}
+	f := b.file
+	b.file = nil
+	return f.Close()
+}
+
+func (b *fileBodies) Close() error { return errors.Join(b.leave(), b.files.Close()) }
 
 // tarBodies reads a layer that has sparse files, whose holes only the tar reader
 // can fill in.

@@ -16,6 +16,16 @@ type Source interface {
 	Open() (io.ReadCloser, error)
 }
 
+// FileSource is a Source that has the layer unpacked as well. Its files are then
+// read one by one instead of the tar.
+type FileSource interface {
+	Source
+	// OpenFile gives the content of the regular file at a cleaned path.
+	OpenFile(path string) (io.ReadCloser, error)
+	// Close gives back what OpenFile has kept.
+	Close() error
+}
+
 // Write writes the merged layer's tar, Size bytes of it; the same image and base
 // give the same bytes. sources[i] is the image's layer i, the base's first; it
 // may be nil where Needs(i) is false. Every layer is gone through once, forwards.
@@ -157,6 +167,11 @@ func (w *writer) source(layer int, x *Index) error {
 		return ErrSource
 	}
 	s := w.sources[layer]
+	if files, ok := s.(FileSource); ok {
+		b := &fileBodies{x: x, files: files}
+		w.open, w.from, w.closer = layer, b, b
+		return nil
+	}
 	sparse := w.m.sparse(layer)
 	if r, ok := s.(io.ReaderAt); ok && !sparse {
 		w.open, w.from = layer, &rangeBodies{r: r, end: x.length}

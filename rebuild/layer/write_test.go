@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"strings"
 	"testing"
 )
@@ -34,6 +35,9 @@ func TestWriteChecksSources(t *testing.T) {
 		{"changed, random access", random{changed}, ErrChanged, "copy layer 1: d/b: layer changed since it was read"},
 		{"shorter, sequential", stream(good[:5000]), ErrChanged, "copy layer 1: d/b: layer changed since it was read"},
 		{"shorter, random access", random{good[:5000]}, ErrChanged, "copy layer 1: d/b: layer changed since it was read"},
+		{"changed, unpacked", &unpacked{stream: good, files: map[string]string{"a": "1", "d/b": "x" + body[1:]}}, ErrChanged, "copy layer 1: d/b: layer changed since it was read"},
+		{"shorter, unpacked", &unpacked{stream: good, files: map[string]string{"a": "1", "d/b": body[1:]}}, ErrChanged, "copy layer 1: d/b: layer changed since it was read"},
+		{"gone, unpacked", &unpacked{stream: good, files: map[string]string{"a": "1"}}, fs.ErrNotExist, "copy layer 1: d/b: file does not exist"},
 		{"cannot be opened", failing{boom}, boom, "copy layer 1: a: open: boom"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -57,6 +61,86 @@ type failing struct{ err error }
 
 func (f failing) Open() (io.ReadCloser, error) { return nil, f.err }
 func (f failing) Write(p []byte) (int, error)  { return 0, f.err }
+
+// unpacked is a FileSource.
+type unpacked struct {
+	stream
+	files map[string]string
+	open  int // files that are open
+	ends  int // calls of Close
+}
+
+func (u *unpacked) OpenFile(path string) (io.ReadCloser, error) {
+	body, ok := u.files[path]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	u.open++
+	return &unpackedFile{strings.NewReader(body), u}, nil
+}
+
+func (u *unpacked) Close() error { u.ends++; return nil }
+
+type unpackedFile struct {
+	io.Reader
+	of *unpacked
+}
+
+func (f *unpackedFile) Close() error { f.of.open--; return nil }
+
+// TestWriteReadsUnpackedLayers writes the same from files as from tars, and
+// leaves none of them open.
+func TestWriteReadsUnpackedLayers(t *testing.T) {
+	for _, c := range stackCases {
+		if c.refused { // no engine has it unpacked
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			tars := tarsOf(t, c.layers)
+			m, err := Merge(nil, indexes(t, tars, false))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var streams, files []Source
+			for _, b := range tars {
+				streams = append(streams, stream(b))
+				u := &unpacked{stream: b, files: map[string]string{}}
+				for r := tar.NewReader(bytes.NewReader(b)); ; {
+					h, err := r.Next()
+					if err == io.EOF {
+						break
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					if h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeGNUSparse {
+						body, err := io.ReadAll(r)
+						if err != nil {
+							t.Fatal(err)
+						}
+						u.files[cleanName(h.Name)] = string(body)
+					}
+				}
+				files = append(files, u)
+			}
+			var want, got bytes.Buffer
+			if err := m.Write(t.Context(), &want, streams); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.Write(t.Context(), &got, files); err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.Bytes(), want.Bytes()) {
+				t.Error("the files give another layer than the tars")
+			}
+			for i, f := range files {
+				if u := f.(*unpacked); u.open != 0 || u.ends > 1 {
+					t.Errorf("layer %d: %d files left open, closed %d times", i, u.open, u.ends)
+				}
+			}
+		})
+	}
+}
 
 // counted is a Source that counts how often it is opened.
 type counted struct {
