@@ -138,7 +138,7 @@ func (j *job) buildContext(ctx context.Context, dockerfile []byte, listed *layer
 		Platform: enginePlatform(j.im),
 	})
 	if err != nil {
-		made.sweep(ctx, label)
+		made.sweep(ctx, label, listed.Size())
 		return nil, err
 	}
 	made.remove = append(made.remove, id)
@@ -224,16 +224,18 @@ func fromLine(dockerfile []byte) (from, rest []byte) {
 	return slices.Clone(dockerfile[:at]), dockerfile[at:]
 }
 
-// sweepFor is how long sweep waits for an engine to end a build that it was told
-// to give up.
-const sweepFor = 3 * time.Second
+// sweepFor is how long sweep waits for an engine to end a build of size bytes
+// that it was told to give up: a second interrupt doesn't wait.
+func sweepFor(size int64) time.Duration {
+	return min(3*time.Second+time.Duration(size/50_000_000)*time.Second, 30*time.Second)
+}
 
 // sweep removes what is left of a build that failed: the classic builder keeps
 // an image an instruction, and when it is told to give up finishes the one that
 // it is at.
-func (e *engineBuilt) sweep(ctx context.Context, label string) {
+func (e *engineBuilt) sweep(ctx context.Context, label string, size int64) {
 	givenUp := ctx.Err() != nil
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepFor)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepFor(size))
 	defer cancel()
 	mark := filters.NewArgs(filters.Arg("label", label))
 	for ctx.Err() == nil {
