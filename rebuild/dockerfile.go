@@ -112,6 +112,17 @@ func (j *job) notes(portable bool) []string {
 			notes = append(notes, fmt.Sprintf("A builder makes the directory of WORKDIR %s, which the image doesn't have.", s.Args[0]))
 		}
 	}
+	if portable && len(j.merged.Removals()) > 0 {
+		var mounts []string // that BuildKit's RUN leaves the directories of
+		for _, dir := range []string{"dev", "proc", "sys"} {
+			if j.merged.Lacks(dir) {
+				mounts = append(mounts, "/"+dir)
+			}
+		}
+		if len(mounts) > 0 {
+			notes = append(notes, fmt.Sprintf("BuildKit's RUN makes %s, which the image doesn't have.", strings.Join(mounts, ", ")))
+		}
+	}
 	return notes
 }
 

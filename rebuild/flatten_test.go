@@ -289,6 +289,9 @@ func TestWrittenContextHasNoWhiteoutsAndDeletesWithRun(t *testing.T) {
 	if !strings.Contains(string(dockerfile), `RUN ["rm", "-rf", "--", "/etc/motd"]`) {
 		t.Errorf("the Dockerfile doesn't delete /etc/motd:\n%s", dockerfile)
 	}
+	if !strings.Contains(string(dockerfile), "\n# BuildKit's RUN makes /dev, /proc, /sys,") {
+		t.Errorf("the Dockerfile doesn't tell what its RUN leaves behind:\n%s", dockerfile)
+	}
 	f, err := os.Open(filepath.Join(dir, "layer.tar.gz"))
 	if err != nil {
 		t.Fatal(err)
