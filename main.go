@@ -353,9 +353,8 @@ func fail(stderr io.Writer, err error) int {
 	if errors.As(err, &hinted) && hinted.Hint != "" {
 		fmt.Fprintf(stderr, "hint: %s\n", oneLine(hinted.Hint))
 	}
-	var differs *layer.DifferenceError
 	switch {
-	case errors.As(err, &differs):
+	case errors.As(err, new(*layer.DifferenceError)), errors.As(err, new(*rebuild.ConfigError)), errors.Is(err, image.ErrDiffers):
 		return exitDiffers
 	case errors.As(err, new(usageError)):
 		fmt.Fprintln(stderr, "hint: docker-flatten --help lists the options")

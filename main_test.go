@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +18,9 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"docker-flatten/rebuild"
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/layer"
 	"docker-flatten/templates"
 )
 
@@ -279,6 +284,23 @@ func TestBrokenPipeLeavesNothing(t *testing.T) {
 	}
 	if i := slices.IndexFunc(entries, func(e os.DirEntry) bool { return strings.Contains(e.Name(), "flatten") }); i >= 0 {
 		t.Errorf("%s is left behind", entries[i].Name())
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	for want, errs := range map[int][]error{
+		exitDiffers: {
+			fmt.Errorf("x: %w", &layer.DifferenceError{Count: 1}), &rebuild.ConfigError{Diff: []string{"a"}},
+			errors.Join(&image.Error{Op: "load", Err: image.ErrDiffers}, errors.New("remove it")),
+		},
+		exitUsage:  {usageError{errors.New("x")}},
+		exitFailed: {errors.New("x"), &image.Error{Op: "open", Err: image.ErrNoImage}},
+	} {
+		for _, err := range errs {
+			if got := fail(io.Discard, err); got != want {
+				t.Errorf("%v: exit code %d, want %d", err, got, want)
+			}
+		}
 	}
 }
 

@@ -394,6 +394,9 @@ func TestEngineIsLeftAsItWas(t *testing.T) {
 				}
 				_, err := toFakeEngine(t, e, opt, "demo:1", c.change)
 				var own *ownError
+				if strings.Contains(failure, "right") != errors.Is(err, ErrDiffers) {
+					t.Errorf("error is %v", err)
+				}
 				if err == nil || strings.HasSuffix(failure, "e fails") && strings.HasPrefix(failure, "W") && !errors.As(err, &own) {
 					t.Errorf("error is %v", err)
 				}

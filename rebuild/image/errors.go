@@ -21,6 +21,7 @@ var (
 	ErrSeveral      = errors.New("several images")
 	ErrUnauthorized = errors.New("access denied")
 	ErrFormat       = errors.New("unsupported format")
+	ErrDiffers      = errors.New("the stored image differs")
 )
 
 // Error says what was attempted, on what, and why that failed, in one line. A

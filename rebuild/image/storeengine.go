@@ -265,7 +265,7 @@ func (w *storing) confirm(ctx context.Context, id string, images []StoredImage, 
 		have, err = inspectedLayers(inspect)
 	}
 	if err == nil && !slices.ContainsFunc(images, func(s StoredImage) bool { return slices.Equal(s.DiffIDs, have) }) {
-		err = fmt.Errorf("the engine made %d layers of the %d that it was given, or others", len(have), len(images[0].DiffIDs))
+		err = detail(ErrDiffers, "the engine made %d layers of the %d that it was given, or others", len(have), len(images[0].DiffIDs))
 	}
 	tagged := 0
 	if err == nil {
