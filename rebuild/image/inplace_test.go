@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -71,6 +73,33 @@ func TestAssembledTarIsTheLayerToTheByte(t *testing.T) {
 	}
 	if !bytes.Equal(got, layer) {
 		t.Error("the assembled tar is another one")
+	}
+}
+
+// TestAssemblingKeepsNoNames looks at what is held near the end of many entries.
+func TestAssemblingKeepsNoNames(t *testing.T) {
+	files := make([]imagetest.File, 100_000)
+	for i := range files {
+		files[i].Name = fmt.Sprintf("directory/with/a/name/of/some/length/file-%08d", i)
+	}
+	split, diff := storeLayer(t, imagetest.Layer(time.Unix(1, 0), files), map[string]string{"x": ""})
+	held := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := held()
+	r, err := assembleTar(split, diff)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := io.CopyN(io.Discard, r, int64(len(files)-10_000)*512); err != nil { // the rest is more than a buffer
+		t.Fatal(err)
+	}
+	if more := held() - before; more > 5<<20 {
+		t.Errorf("%d bytes are held", more)
 	}
 }
 
