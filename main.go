@@ -44,7 +44,7 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		// What a run holds are mainly the indexes of layers, which have no pointers:
 		// to collect often costs little, and garbage doesn't double the memory.
-		debug.SetGCPercent(20)
+		debug.SetGCPercent(10)
 	}
 	context.AfterFunc(ctx, stop) // a second interrupt doesn't wait for the cleaning up
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
