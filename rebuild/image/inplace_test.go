@@ -153,11 +153,8 @@ func TestUnpackedLayerOpensItsFilesAndNoOthers(t *testing.T) {
 	}
 	for _, name := range []string{"out/file", "../diff/top", "dir/../../diff/top", "none"} {
 		if f, err := l.OpenFile(name); err == nil {
-			b, _ := io.ReadAll(f)
 			f.Close()
-			if string(b) != "1" {
-				t.Errorf("%s was opened: %q", name, b)
-			}
+			t.Errorf("%s was opened", name)
 		}
 	}
 	if err := l.Close(); err != nil {
