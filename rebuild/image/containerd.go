@@ -37,21 +37,23 @@ func (w *storing) toContainerd(ctx context.Context, images []NewImage) (*Stored,
 	for _, o := range omitted {
 		anyOmitted = anyOmitted || o
 	}
-	stream := func(omit func(*resultLayer) bool) func(context.Context, io.Writer) error {
-		return func(ctx context.Context, out io.Writer) error { return unnamed.writeLayout(ctx, out, b, omit) }
+	load := func(omit func(*resultLayer) bool) error {
+		sent, err := w.load(ctx, func(ctx context.Context, out io.Writer) error { return unnamed.writeLayout(ctx, out, b, omit) })
+		if err == nil {
+			return w.confirm(ctx, id, b.images, wasThere)
+		}
+		if sent && !wasThere {
+			w.undo(ctx, id)
+		}
+		return err
 	}
-	err = w.load(ctx, stream(func(l *resultLayer) bool { return l.from != nil && same[l.from] }))
-	if err == nil {
-		err = w.confirm(ctx, id, b.images, wasThere)
-	}
+	err = load(func(l *resultLayer) bool { return l.from != nil && same[l.from] })
 	var refused *refusedError
-	if anyOmitted && (errors.As(err, &refused) || isNotFound(err)) {
+	if anyOmitted && ctx.Err() == nil && (errors.As(err, &refused) || isNotFound(err)) {
 		for i := range omitted {
 			omitted[i] = false
 		}
-		if err = w.load(ctx, stream(nil)); err == nil {
-			err = w.confirm(ctx, id, b.images, wasThere)
-		}
+		err = load(nil)
 	}
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/client"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -438,6 +439,47 @@ func TestLocalsPassOverABrokenImage(t *testing.T) {
 	locals, err := Locals(context.Background(), cli)
 	if err != nil || len(locals) != 1 || locals[0].ID != "sha256:b" {
 		t.Errorf("%v, %v", locals, err)
+	}
+}
+
+// TestInterruptAfterTheLastByteLeavesNothing: an engine that has all of an
+// archive loads it, whether anybody waits for it or not.
+func TestInterruptAfterTheLastByteLeavesNothing(t *testing.T) {
+	for _, store := range []engineStore{graphdriverStore, containerdStore} {
+		t.Run(fmt.Sprint(store), func(t *testing.T) {
+			e, opt := newFakeEngine(t, store)
+			ctx, cancel := context.WithCancel(t.Context())
+			e.sent = func() {
+				cancel()
+				time.Sleep(300 * time.Millisecond) // the client is gone by now
+			}
+			src := open(t, write(t, "in.tar", dockerArchive(three)), opt)
+			im := src.Images[0]
+			if _, err := readLayers(im, func(int) bool { return true }); err != nil {
+				t.Fatal(err)
+			}
+			ref, err := ParseRef("docker-daemon:demo:flat")
+			must(err)
+			d, err := OpenDest(ctx, ref, opt)
+			must(err)
+			_, err = d.Store(ctx, src, []NewImage{flat(im, 1, merged12)}, []string{"demo:flat"}, Compression{})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%v", err)
+			}
+			for {
+				e.mu.Lock()
+				loads, images := len(e.loads), len(e.images)
+				e.mu.Unlock()
+				if loads == 0 {
+					time.Sleep(10 * time.Millisecond)
+					continue
+				}
+				if images != 0 {
+					t.Errorf("%d images are left behind", images)
+				}
+				break
+			}
+		})
 	}
 }
 

@@ -28,6 +28,7 @@ type fakeEngine struct {
 	strict bool              // takes no archive without the base's layers
 	broken string            // the ID of an image whose history it can't read
 	dies   bool              // goes away in the middle of a load
+	sent   func()            // called when it has an archive's last byte
 
 	mu      sync.Mutex
 	images  map[string]*fakeImage // by ID
@@ -182,6 +183,9 @@ func (e *fakeEngine) load(body io.Reader) map[string]string {
 	}
 	if _, err := io.Copy(io.Discard, body); err != nil {
 		return map[string]string{"error": err.Error()}
+	}
+	if e.sent != nil {
+		e.sent()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -33,15 +33,17 @@ func (w *storing) toEngine(ctx context.Context, images []NewImage) (*Stored, err
 		return nil, err
 	}
 	l := &engineLoad{storing: w, NewImage: n, omit: omit}
-	err = l.load(ctx, l.archive)
+	sent, err := l.load(ctx, l.archive)
 	var refused *refusedError
 	if omit && ctx.Err() == nil && errors.As(err, &refused) {
 		// it has no such layers after all, or wants to see them
 		l = &engineLoad{storing: w, NewImage: n}
-		err = l.load(ctx, l.archive)
+		sent, err = l.load(ctx, l.archive)
 	}
 	if err != nil {
-		l.undo(ctx)
+		if sent && !l.wasThere {
+			w.undo(ctx, digestOfBytes(l.made.config).String())
+		}
 		return nil, err
 	}
 	id := digestOfBytes(l.made.config)
@@ -96,9 +98,10 @@ func (e *refusedError) Error() string { return e.message }
 // more.
 var errEngineStopped = errors.New("the engine stopped reading")
 
-// load sends what stream writes to docker load. If stream fails the request is
-// broken off before its end, and the engine loads nothing.
-func (w *storing) load(ctx context.Context, stream func(context.Context, io.Writer) error) error {
+// load sends what stream writes to docker load, and says whether all was sent.
+// If stream fails the request is broken off before its end, and the engine loads
+// nothing.
+func (w *storing) load(ctx context.Context, stream func(context.Context, io.Writer) error) (sent bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	pr, pw := io.Pipe()
@@ -108,16 +111,16 @@ func (w *storing) load(ctx context.Context, stream func(context.Context, io.Writ
 		pw.CloseWithError(err)
 		written <- err
 	}()
-	err := w.post(ctx, pr)
+	err = w.post(ctx, pr)
 	pr.CloseWithError(errEngineStopped)
 	streamErr := <-written
-	if errors.Is(streamErr, errEngineStopped) || err != nil && errors.Is(streamErr, io.ErrClosedPipe) { // the HTTP client closes it, too
-		streamErr = nil
+	switch {
+	case streamErr == nil:
+		return true, err
+	case errors.Is(streamErr, errEngineStopped), err != nil && errors.Is(streamErr, io.ErrClosedPipe): // the HTTP client closes it, too
+		return false, err
 	}
-	if streamErr != nil {
-		return streamErr // the engine's complaint follows from it
-	}
-	return err
+	return false, streamErr // the engine's complaint follows from it
 }
 
 func (w *storing) post(ctx context.Context, body io.Reader) error {
@@ -162,20 +165,20 @@ type engineLoad struct {
 	wasThere bool // the engine had the very image before
 }
 
-// undoFor is how long undo waits for an engine to finish.
-const undoFor = 10 * time.Second
+// undoFor is how long undo waits for an engine to finish: most of a load comes
+// after the last byte. A second interrupt doesn't wait.
+const undoFor = time.Minute
 
 // undo removes what an engine makes of an archive when the user interrupts
 // after it got the last byte: it doesn't hear of that, and loads the image.
-func (l *engineLoad) undo(ctx context.Context) {
-	if ctx.Err() == nil || l.made == nil || l.wasThere {
+func (w *storing) undo(ctx context.Context, id string) {
+	if ctx.Err() == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoFor)
 	defer cancel()
-	id := digestOfBytes(l.made.config).String()
 	for {
-		if there, err := l.remove(ctx, id); there || err != nil {
+		if there, err := w.remove(ctx, id); there || err != nil {
 			return
 		}
 		select {
