@@ -13,8 +13,10 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/docker/cli/cli-plugins/metadata"
 	dockerimage "github.com/docker/docker/api/types/image"
@@ -23,7 +25,10 @@ import (
 
 	"docker-flatten/rebuild"
 	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/engine"
 	"docker-flatten/rebuild/layer"
+	"docker-flatten/rebuild/maker"
+	"docker-flatten/rebuild/plan"
 	"docker-flatten/rebuild/progress"
 	"docker-flatten/templates"
 )
@@ -57,13 +62,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 1 && args[0] == metadata.MetadataSubcommandName {
 		return printPluginMetadata(stdout)
 	}
-	var engine engineFlags
-	args, err := engine.parse(args)
+	var flags engineFlags
+	args, err := flags.parse(args)
 	if err != nil {
 		return fail(stderr, usageError{err})
 	}
 	if len(args) > 1 && strings.HasPrefix(args[0], "__complete") {
-		return complete(ctx, &engine, args[len(args)-1], stdout)
+		return complete(ctx, flags, args[len(args)-1], stdout)
 	}
 	c, err := parse(args)
 	switch {
@@ -86,7 +91,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if c.job.StdoutTaken() && progress.IsTerminal(stdout) {
 		return fail(stderr, usageError{errors.New("the archive on stdout would go to the terminal: redirect it, or name a file")})
 	}
-	c.job.Client = func() (*client.Client, error) { return image.NewClient(engine.context, engine.host) }
+	c.job.Client = func() (*client.Client, error) { return engine.NewClient(flags.context, flags.host) }
 	c.job.Stdout = stdout
 	if err := flatten(ctx, c, stdout, stderr); err != nil {
 		if ctx.Err() != nil {
@@ -112,30 +117,37 @@ func flatten(ctx context.Context, c *command, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range c.reports {
-		if err := writePage(name, report); err != nil {
-			return err
-		}
-	}
 	if !c.quiet {
-		if !report.DryRun { // a dry run has it on stdout
-			if err := templates.ShowDockerfiles(stderr, report); err != nil {
-				return err
-			}
-		}
-		show := templates.WriteSummary
-		if report.DryRun {
-			show = templates.WritePlan
-		}
-		if err := show(stderr, report, progress.Width(stderr)); err != nil {
-			return err
-		}
+		tell(stderr, report)
 	}
+	if err := c.product(stdout, report); err != nil {
+		if report.ID == "" {
+			return fmt.Errorf("write to stdout: %w", err)
+		}
+		return &rebuild.PublishError{ID: report.ID, Names: report.Tags, Err: fmt.Errorf("write to stdout: %w", err)}
+	}
+	return nil
+}
+
+// tell writes what came of the job for people. Nothing is lost where nobody
+// reads it, so that a closed stderr is no failure.
+func tell(stderr io.Writer, report *templates.Report) {
+	show := templates.WriteSummary
+	if report.DryRun { // it has the Dockerfile on stdout
+		show = templates.WritePlan
+	} else if templates.ShowDockerfiles(stderr, report) != nil {
+		return
+	}
+	_ = show(stderr, report, progress.Width(stderr))
+}
+
+// product writes to stdout what other programs read there.
+func (c *command) product(stdout io.Writer, report *templates.Report) error {
 	switch {
 	case c.json:
 		return templates.WriteJSON(stdout, report)
 	case c.job.StdoutTaken():
-		return nil // the archive or the context is the product
+		return nil // it has been written: the archive or the context
 	case report.DryRun:
 		for _, im := range report.Images {
 			if _, err := io.WriteString(stdout, im.Dockerfile); err != nil {
@@ -144,7 +156,7 @@ func flatten(ctx context.Context, c *command, stdout, stderr io.Writer) error {
 		}
 		return nil
 	}
-	_, err = fmt.Fprintln(stdout, report.ID)
+	_, err := fmt.Fprintln(stdout, report.ID)
 	return err
 }
 
@@ -154,47 +166,52 @@ type command struct {
 	json       bool
 	quiet      bool
 	progress   string
-	reports    []string
 	help       bool
 	version    bool
 	completion string
 }
 
-// options returns the set of options, which fill in c, and the texts of those
-// that need more reading.
-func options(c *command) (*pflag.FlagSet, *texts) {
-	x := &texts{}
-	f := pflag.NewFlagSet("docker-flatten", pflag.ContinueOnError)
-	f.SetOutput(io.Discard)
-	f.StringArrayVarP(&c.job.Tags, "tag", "t", nil, "")
-	f.StringVarP(&c.job.Base, "base", "b", "auto", "")
-	f.StringVarP(&x.output, "output", "o", "", "")
-	f.StringVar(&c.job.Context, "context", "", "")
-	f.StringVar(&c.job.Builder, "builder", "auto", "")
-	f.StringVar(&c.job.Platform, "platform", "", "")
-	f.StringVar(&x.compression, "compression", "", "")
-	f.StringVar(&c.job.Verify, "verify", "structure", "")
-	f.BoolVar(&c.job.DryRun, "dry-run", false, "")
-	f.BoolVar(&c.job.NoCache, "no-cache", false, "")
-	f.BoolVar(&c.json, "json", false, "")
-	f.StringVar(&c.progress, "progress", "auto", "")
-	f.StringArrayVar(&c.reports, "report", nil, "")
-	f.BoolVarP(&c.quiet, "quiet", "q", false, "")
-	f.StringVar(&c.completion, "completion", "", "")
-	f.BoolVar(&c.version, "version", false, "")
-	f.BoolVarP(&c.help, "help", "h", false, "")
-	return f, x
+// arguments are the texts and switches of a command line.
+type arguments struct {
+	tags, reports                                        []string
+	base, output, context, builder, platform             string
+	compression, verify, progress, completion            string
+	dryRun, noCache, force, json, quiet, version, isHelp bool
 }
 
-type texts struct{ output, compression string }
+// options returns the set of options, which it reads into a.
+func options(a *arguments) *pflag.FlagSet {
+	f := pflag.NewFlagSet("docker-flatten", pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringArrayVarP(&a.tags, "tag", "t", nil, "")
+	f.StringVarP(&a.base, "base", "b", "auto", "")
+	f.StringVarP(&a.output, "output", "o", "", "")
+	f.StringVar(&a.context, "context", "", "")
+	f.StringVar(&a.builder, "builder", "auto", "")
+	f.StringVar(&a.platform, "platform", "", "")
+	f.StringVar(&a.compression, "compression", "", "")
+	f.StringVar(&a.verify, "verify", maker.Structure.String(), "")
+	f.BoolVar(&a.dryRun, "dry-run", false, "")
+	f.BoolVar(&a.noCache, "no-cache", false, "")
+	f.BoolVar(&a.force, "force", false, "")
+	f.BoolVar(&a.json, "json", false, "")
+	f.StringVar(&a.progress, "progress", "auto", "")
+	f.StringArrayVar(&a.reports, "report", nil, "")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "")
+	f.StringVar(&a.completion, "completion", "", "")
+	f.BoolVar(&a.version, "version", false, "")
+	f.BoolVarP(&a.isHelp, "help", "h", false, "")
+	return f
+}
 
 // parse reads the options and the one IMAGE. Its errors are the user's to mend.
 func parse(args []string) (*command, error) {
-	c := &command{}
-	f, x := options(c)
+	var a arguments
+	f := options(&a)
 	if err := f.Parse(args); err != nil {
 		return nil, err
 	}
+	c := &command{json: a.json, quiet: a.quiet, progress: a.progress, help: a.isHelp, version: a.version, completion: a.completion}
 	if c.help || c.version || c.completion != "" {
 		return c, nil
 	}
@@ -211,34 +228,72 @@ func parse(args []string) (*command, error) {
 		}
 		c.progress = "none"
 	}
-	for _, name := range c.reports {
+	if !slices.Contains([]string{"auto", "tty", "plain", "none"}, c.progress) {
+		return nil, fmt.Errorf("--progress %s: must be auto, tty, plain or none", c.progress)
+	}
+	for _, name := range a.reports {
 		if !strings.HasSuffix(name, ".html") && !strings.HasSuffix(name, ".svg") {
 			return nil, fmt.Errorf("--report %s: the name must end in .html or .svg", name)
 		}
 	}
-	if !slices.Contains([]string{"auto", "tty", "plain", "none"}, c.progress) {
-		return nil, fmt.Errorf("--progress %s: must be auto, tty, plain or none", c.progress)
-	}
 	var err error
-	if c.job.Image, err = image.ParseRef(f.Arg(0)); err != nil {
+	if c.job, err = a.job(f); err != nil {
 		return nil, err
-	}
-	if f.Changed("output") {
-		ref, err := image.ParseRef(x.output)
-		if err != nil {
-			return nil, fmt.Errorf("--output: %w", err)
-		}
-		c.job.Output = &ref
-	}
-	if f.Changed("compression") {
-		if c.job.Compression, err = image.ParseCompression(x.compression); err != nil {
-			return nil, fmt.Errorf("--compression: %w", err)
-		}
 	}
 	if c.json && c.job.StdoutTaken() {
 		return nil, errors.New("--json and a product on stdout (-) exclude each other")
 	}
 	return c, c.job.Validate()
+}
+
+// job decodes what the job is to be.
+func (a *arguments) job(f *pflag.FlagSet) (rebuild.Options, error) {
+	o := rebuild.Options{
+		Tags: a.tags, Context: a.context, Reports: a.reports, Platform: a.platform,
+		DryRun: a.dryRun, NoCache: a.noCache, Force: a.force,
+	}
+	var err error
+	if o.Image, err = image.ParseRef(f.Arg(0)); err != nil {
+		return o, err
+	}
+	if f.Changed("output") {
+		ref, err := image.ParseRef(a.output)
+		if err != nil {
+			return o, fmt.Errorf("--output: %w", err)
+		}
+		o.Output = &ref
+	}
+	if o.Base, err = plan.ParseBase(a.base); err != nil {
+		return o, fmt.Errorf("--base: %w", err)
+	}
+	if o.Builder, err = rebuild.ParseBuilder(a.builder); err != nil {
+		return o, fmt.Errorf("--builder: %w", err)
+	}
+	if o.Verify, err = maker.ParseVerify(a.verify); err != nil {
+		return o, fmt.Errorf("--verify: %w", err)
+	}
+	if f.Changed("compression") {
+		if o.Compression, err = image.ParseCompression(a.compression); err != nil {
+			return o, fmt.Errorf("--compression: %w", err)
+		}
+	}
+	o.SourceDate, err = sourceDate()
+	return o, err
+}
+
+// sourceDate is the time in SOURCE_DATE_EPOCH (reproducible-builds.org), nil
+// where it isn't set.
+func sourceDate() (*time.Time, error) {
+	epoch := os.Getenv("SOURCE_DATE_EPOCH")
+	if epoch == "" {
+		return nil, nil
+	}
+	seconds, err := strconv.ParseInt(epoch, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("SOURCE_DATE_EPOCH %q: must be a number of seconds", epoch)
+	}
+	t := time.Unix(seconds, 0).UTC()
+	return &t, nil
 }
 
 // engineFlags are the docker command's own options, which it hands to a plugin
@@ -280,11 +335,10 @@ func (e *engineFlags) parse(args []string) ([]string, error) {
 // complete answers docker's request to complete word for this plugin, in the
 // form that cobra's completion scripts take: a candidate a line, then a colon
 // and what else the shell may offer.
-func complete(ctx context.Context, engine *engineFlags, word string, stdout io.Writer) int {
+func complete(ctx context.Context, flags engineFlags, word string, stdout io.Writer) int {
 	const noFiles, files = 4, 0
 	if strings.HasPrefix(word, "-") {
-		set, _ := options(&command{})
-		set.VisitAll(func(f *pflag.Flag) {
+		options(&arguments{}).VisitAll(func(f *pflag.Flag) {
 			if strings.HasPrefix("--"+f.Name, word) {
 				fmt.Fprintln(stdout, "--"+f.Name)
 			}
@@ -292,7 +346,7 @@ func complete(ctx context.Context, engine *engineFlags, word string, stdout io.W
 		fmt.Fprintf(stdout, ":%d\n", noFiles)
 		return 0
 	}
-	cli, err := image.NewClient(engine.context, engine.host)
+	cli, err := engine.NewClient(flags.context, flags.host)
 	if err == nil {
 		list, listErr := cli.ImageList(ctx, dockerimage.ListOptions{})
 		for _, im := range list {
@@ -325,21 +379,6 @@ func printPluginMetadata(w io.Writer) int {
 	return 0
 }
 
-func writePage(name string, report *templates.Report) error {
-	write := templates.WriteHTML
-	if strings.HasSuffix(name, ".svg") {
-		write = templates.WriteSVG
-	}
-	f, err := os.Create(name)
-	if err != nil {
-		return fmt.Errorf("write report: %w", err)
-	}
-	if err := errors.Join(write(f, report), f.Close()); err != nil {
-		return fmt.Errorf("write report %s: %w", name, err)
-	}
-	return nil
-}
-
 // usageError is a command line that can't be carried out.
 type usageError struct{ error }
 
@@ -354,7 +393,7 @@ func fail(stderr io.Writer, err error) int {
 		fmt.Fprintf(stderr, "hint: %s\n", oneLine(hinted.Hint))
 	}
 	switch {
-	case errors.As(err, new(*layer.DifferenceError)), errors.As(err, new(*rebuild.ConfigError)), errors.Is(err, image.ErrDiffers):
+	case errors.As(err, new(*layer.DifferenceError)), errors.As(err, new(*plan.ConfigError)), errors.Is(err, image.ErrDiffers):
 		return exitDiffers
 	case errors.As(err, new(usageError)):
 		fmt.Fprintln(stderr, "hint: docker-flatten --help lists the options")

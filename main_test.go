@@ -18,9 +18,9 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"docker-flatten/rebuild"
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/layer"
+	"docker-flatten/rebuild/plan"
 	"docker-flatten/templates"
 )
 
@@ -198,8 +198,7 @@ func TestHelpNamesEveryOption(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	flags, _ := options(&command{})
-	flags.VisitAll(func(f *pflag.Flag) {
+	options(&arguments{}).VisitAll(func(f *pflag.Flag) {
 		if !strings.Contains(stdout, "--"+f.Name+" ") {
 			t.Errorf("the help text doesn't name --%s", f.Name)
 		}
@@ -290,7 +289,7 @@ func TestBrokenPipeLeavesNothing(t *testing.T) {
 func TestExitCodes(t *testing.T) {
 	for want, errs := range map[int][]error{
 		exitDiffers: {
-			fmt.Errorf("x: %w", &layer.DifferenceError{Count: 1}), &rebuild.ConfigError{Diff: []string{"a"}},
+			fmt.Errorf("x: %w", &layer.DifferenceError{Count: 1}), &plan.ConfigError{Diff: []string{"a"}},
 			errors.Join(&image.Error{Op: "load", Err: image.ErrDiffers}, errors.New("remove it")),
 		},
 		exitUsage:  {usageError{errors.New("x")}},

@@ -66,7 +66,7 @@ func TestManifestNamesTheBase(t *testing.T) {
 				source.name(t, d, "app")
 				out := image.Ref{Transport: image.Layout, Path: filepath.Join(t.TempDir(), "out"), Name: "flat"}
 				if _, err := Flatten(context.Background(), Options{
-					Image: image.Ref{Transport: image.Layout, Path: source.dir}, Output: &out, Base: c.base, Client: noEngine,
+					Image: image.Ref{Transport: image.Layout, Path: source.dir}, Output: &out, Base: keep(c.base), Client: noEngine,
 				}); err != nil {
 					t.Fatal(err)
 				}

@@ -256,9 +256,9 @@ func TestEngineImages(t *testing.T) {
 				buildImage(t, cli, "FROM "+base+c.dockerfile, original, buildkit)
 				before := inspect(t, cli, original)
 				tree := treeInSeconds(t, cli, original, since)
-				for _, builder := range []string{"native", "engine"} {
-					t.Run(builder, func(t *testing.T) {
-						flat := original + "-" + builder
+				for _, builder := range []Builder{Native, Engine} {
+					t.Run(builder.String(), func(t *testing.T) {
+						flat := original + "-" + builder.String()
 						o := Options{
 							Image: image.Ref{Transport: image.Daemon, Name: original}, Tags: []string{flat}, Builder: builder, NoCache: true,
 							Client: func() (*client.Client, error) { return cli, nil },
@@ -414,7 +414,7 @@ func TestEngineBuilderRunsBesideItself(t *testing.T) {
 		go func() {
 			_, err := Flatten(t.Context(), Options{
 				Image: image.Ref{Transport: image.Daemon, Name: "flatten-test/beside:1"}, Tags: []string{fmt.Sprintf("flatten-test/beside:flat%d", i)},
-				Base: "1", Builder: "engine", NoCache: true, Client: func() (*client.Client, error) { return cli, nil },
+				Base: keep("1"), Builder: Engine, NoCache: true, Client: func() (*client.Client, error) { return cli, nil },
 			})
 			failures <- err
 		}()
@@ -435,7 +435,7 @@ func TestInterruptedBuildLeavesNothing(t *testing.T) {
 	cli := imagetest.Engine(t)
 	buildImage(t, cli, bases["base"]+"RUN echo 1 > /one\nRUN rm /etc/motd\nENV A=1\nLABEL b=2\nUSER 9\n", "flatten-test/interrupted:1", false)
 	marked := func() (ids []string) {
-		list, err := cli.ImageList(t.Context(), dockerimage.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", runLabel))})
+		list, err := cli.ImageList(t.Context(), dockerimage.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", "docker-flatten.run"))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -449,7 +449,7 @@ func TestInterruptedBuildLeavesNothing(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), delay)
 		_, err := Flatten(ctx, Options{
 			Image: image.Ref{Transport: image.Daemon, Name: "flatten-test/interrupted:1"}, Tags: []string{"flatten-test/interrupted:flat"},
-			Base: "1", Builder: "engine", NoCache: true, Client: func() (*client.Client, error) { return cli, nil },
+			Base: keep("1"), Builder: Engine, NoCache: true, Client: func() (*client.Client, error) { return cli, nil },
 		})
 		cancel()
 		if err == nil {

@@ -20,11 +20,11 @@ func TestEngineBuilderKeepsTheBasesBlobs(t *testing.T) {
 	out := image.Ref{Transport: image.Layout, Path: filepath.Join(t.TempDir(), "out"), Name: "flat"}
 	// The engine's tar isn't the native builder's: neither is taken for the other.
 	for _, run := range []struct {
-		builder string
+		builder Builder
 		reused  bool
-	}{{"native", false}, {"engine", false}, {"engine", true}} {
+	}{{Native, false}, {Engine, false}, {Engine, true}} {
 		report, err := Flatten(context.Background(), Options{
-			Image: image.Ref{Transport: image.Layout, Path: source.dir}, Output: &out, Base: "1", Builder: run.builder,
+			Image: image.Ref{Transport: image.Layout, Path: source.dir}, Output: &out, Base: keep("1"), Builder: run.builder,
 			Client: func() (*client.Client, error) { return cli, nil },
 		})
 		if err != nil {

@@ -4,130 +4,132 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strconv"
 
 	"github.com/distribution/reference"
 
 	"docker-flatten/history"
 	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/engine"
+	"docker-flatten/rebuild/image/place"
+	"docker-flatten/rebuild/plan"
 )
 
-// gatherEvidence finds the images whose layers may turn out to be the base's:
-// the one that the user names, or else what the engine that holds the image
-// knows.
-func (j *job) gatherEvidence(ctx context.Context) error {
-	if j.im.Ref.Transport == image.Daemon {
-		cli, err := j.Client()
+// gather finds the images whose layers may turn out to be the base's: the one
+// that the user names, or else what the engine that holds the image knows. An
+// archive gives the same result wherever it is flattened, so an engine nearby
+// isn't asked about it. told is what the engine tells of the image itself, nil
+// for another place's image.
+func (o *Options) gather(ctx context.Context, im *image.Image, opt image.Options) (evidence plan.Evidence, told *history.Image, err error) {
+	if im.Ref.Transport == image.Daemon {
+		cli, err := o.Client()
 		if err != nil {
-			return err
+			return plan.Evidence{}, nil, err
 		}
-		if j.locals, err = image.Locals(ctx, cli); err != nil {
-			return err
+		survey, err := engine.Look(ctx, cli, im.ID)
+		if err != nil {
+			return plan.Evidence{}, nil, err
 		}
-		if j.itself, err = image.Inspect(ctx, cli, j.im.ID); err != nil {
-			return err
+		told = survey.Self.Image
+		if o.Base.IsAuto() {
+			evidence = surveyed(survey)
 		}
 	}
-	if j.Base == "scratch" {
-		return nil
+	if ref, named := o.Base.Image(); named {
+		if evidence, err = o.namedBase(ctx, ref, im, opt); err != nil {
+			return plan.Evidence{}, nil, fmt.Errorf("--base: %w", err)
+		}
 	}
-	if _, err := strconv.Atoi(j.Base); err == nil {
-		return nil
-	}
-	if j.Base != "auto" {
-		c, err := j.userBase(ctx)
-		j.candidates = []history.Candidate{c}
-		return err
-	}
-	// An archive gives the same result wherever it is flattened, so what an
-	// engine nearby happens to hold doesn't count for it.
+	return evidence, told, nil
+}
+
+// surveyed is an engine's evidence: its named images, and those of them that
+// are the image's parents.
+func surveyed(survey *engine.Survey) plan.Evidence {
+	evidence := plan.Evidence{Digests: map[string]string{}}
 	documents := map[string]*history.Image{}
-	for _, l := range j.locals {
-		if l.Names = slices.DeleteFunc(slices.Clone(l.Names), isPassing); len(l.Names) == 0 {
+	for _, l := range survey.Locals {
+		names := plan.OwnNames(l.Names)
+		if len(names) == 0 {
 			continue
 		}
+		for _, name := range names {
+			evidence.Digests[name] = registryDigest(name, l)
+		}
 		documents[l.ID] = l.Image
-		if l.ID != j.im.ID {
-			j.candidates = append(j.candidates, history.Candidate{Name: l.Names[0], Names: l.Names, Kind: "local", Image: l.Image})
+		if l.ID != survey.Self.ID {
+			evidence.Candidates = append(evidence.Candidates, history.Candidate{Name: names[0], Names: names, Kind: "local", Image: l.Image})
 		}
 	}
-	for _, p := range j.im.Parents {
-		if len(p.Names) > 0 && documents[p.ID] != nil {
-			j.candidates = append(j.candidates, history.Candidate{Name: p.Names[0], Names: p.Names, Kind: "parent", Image: documents[p.ID]})
+	for _, p := range survey.Parents {
+		if names := plan.OwnNames(p.Names); len(names) > 0 && documents[p.ID] != nil {
+			evidence.Candidates = append(evidence.Candidates, history.Candidate{Name: names[0], Names: names, Kind: "parent", Image: documents[p.ID]})
 		}
 	}
-	return nil
+	return evidence
 }
 
-// findBase finds where the base ends by all the evidence there is.
-func (j *job) findBase(config *history.Image, instructions []history.Instruction) (history.Base, error) {
-	var annotations map[string]string
-	if j.im.Manifest != nil {
-		annotations = j.im.Manifest.Annotations
-	}
-	base, err := history.FindBase(config, instructions, j.Base, j.candidates, annotations)
-	if ref, refErr := image.ParseRef(base.Name); base.Kind == "user" && base.Name == j.Base && refErr == nil && ref.Transport != image.Daemon {
-		base.Name = ""
-		if names := j.candidates[0].Names; len(names) > 0 {
-			base.Name = names[0]
-		}
-	}
-	return base, err
-}
-
-// earlyBase is the base as far as it is known before the layers are read. Of an
-// engine's image the config document isn't known then, only what the engine
-// tells of it; should the document say otherwise, layers are read once more
-// than they need be, and nothing else.
-func (j *job) earlyBase() (history.Base, error) {
-	config := &history.Image{}
-	if j.im.RawConfig == nil {
-		config = j.itself.Image
-	} else if err := json.Unmarshal(j.im.RawConfig, config); err != nil {
-		return history.Base{}, fmt.Errorf("read config document: %w", err)
-	}
-	return j.findBase(config, history.Parse(config))
-}
-
-// userBase reads the image that --base names, in any of the forms of IMAGE.
-func (j *job) userBase(ctx context.Context) (history.Candidate, error) {
-	ref, err := image.ParseRef(j.Base)
-	if err != nil {
-		return history.Candidate{}, fmt.Errorf("--base: %w", err)
-	}
+// namedBase reads the image that --base names, in any of the forms of IMAGE.
+// What FROM calls it is the image's own name: a file's path is none.
+func (o *Options) namedBase(ctx context.Context, ref image.Ref, im *image.Image, opt image.Options) (plan.Evidence, error) {
+	written := o.Base.String()
 	if ref.Transport == image.Daemon {
-		cli, err := j.Client()
+		cli, err := o.Client()
 		if err != nil {
-			return history.Candidate{}, err
+			return plan.Evidence{}, err
 		}
-		local, err := image.Inspect(ctx, cli, ref.Name)
+		local, err := engine.Inspect(ctx, cli, ref.Name)
 		if err != nil {
-			return history.Candidate{}, fmt.Errorf("--base: %w", err)
+			return plan.Evidence{}, err
 		}
-		if named, err := reference.ParseNormalizedNamed(j.Base); err == nil {
-			j.baseDigest = registryDigest(named, *local)
-		}
-		return history.Candidate{Name: j.Base, Names: local.Names, Kind: "user", Image: local.Image}, nil
+		return plan.Evidence{
+			Candidates: []history.Candidate{{Name: written, Names: local.Names, Kind: "user", Image: local.Image}},
+			Named:      written,
+			Digests:    map[string]string{written: registryDigest(written, *local)},
+		}, nil
 	}
-	options := j.imageOptions(nil)
-	options.Platform = j.im.Platform.String()
-	src, err := image.Open(ctx, ref, options)
+	opt.Platform = im.Platform.String()
+	src, err := place.Open(ctx, ref, opt)
 	if err != nil {
-		return history.Candidate{}, fmt.Errorf("--base: %w", err)
+		return plan.Evidence{}, err
 	}
 	defer src.Close()
+	base := src.Images[0]
 	config := &history.Image{}
-	if err := json.Unmarshal(src.Images[0].RawConfig, config); err != nil {
-		return history.Candidate{}, fmt.Errorf("--base: read config document: %w", err)
+	if err := json.Unmarshal(base.Config, config); err != nil {
+		return plan.Evidence{}, fmt.Errorf("read config document: %w", err)
 	}
-	if src.Ref.Transport != image.Archive { // an archive's manifest, if there is one, is its own
-		j.baseDigest = src.Images[0].Descriptor.Digest.String()
+	evidence := plan.Evidence{Candidates: []history.Candidate{{Name: written, Names: base.Names, Kind: "user", Image: config}}}
+	if len(base.Names) > 0 {
+		evidence.Named = base.Names[0]
 	}
-	// What FROM names is the image's own name; a file's path is none.
-	names := src.Images[0].Names
-	if ref.Transport == image.Registry {
-		names = []string{ref.Name}
+	if src.Ref.Transport == image.Registry {
+		evidence.Named = src.Ref.Name
 	}
-	return history.Candidate{Name: j.Base, Names: names, Kind: "user", Image: config}, nil
+	if base.Manifest != nil && src.Ref.Transport != image.Archive { // an archive's manifest is its own
+		evidence.Digests = map[string]string{evidence.Named: base.Manifest.Descriptor.Digest.String()}
+	}
+	return evidence, nil
+}
+
+// registryDigest is the digest by which an engine's image is known in the
+// repository of name, "" if it isn't known by just one.
+func registryDigest(name string, l engine.Local) string {
+	named, err := reference.ParseNormalizedNamed(name)
+	if err != nil {
+		return ""
+	}
+	found := ""
+	for _, d := range l.Digests {
+		known, err := reference.ParseNormalizedNamed(d)
+		if err != nil || known.Name() != named.Name() {
+			continue
+		}
+		if digested, ok := known.(reference.Digested); ok {
+			if found != "" {
+				return ""
+			}
+			found = digested.Digest().String()
+		}
+	}
+	return found
 }

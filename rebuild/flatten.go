@@ -1,114 +1,146 @@
 // Package rebuild does the job: it opens an image, has its history understood
-// and its layers merged, builds the Dockerfile that comes of it, and stores
-// the result.
+// and its layers merged, makes the image that comes of it, and stores that.
 package rebuild
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/place"
+	"docker-flatten/rebuild/maker"
+	"docker-flatten/rebuild/progress"
 	"docker-flatten/templates"
 )
 
-// Flatten carries out one job and reports on it. A layer.DifferenceError says
-// that the result wasn't the same as the source; nothing has been stored then,
-// as after any other error.
-func Flatten(ctx context.Context, o Options) (*templates.Report, error) {
+// Flatten carries out one job and reports on it.
+//
+// After an error the place, the context's directory and the pages are as they
+// were before. A *layer.DifferenceError, a *plan.ConfigError and image.ErrDiffers
+// say that the result wasn't the same as the source. There is one exception: a
+// *PublishError says that the image has its names, and that something which
+// comes after that failed.
+func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	report := &templates.Report{DryRun: o.DryRun, Builder: o.builder(), Verify: o.verify()}
+	report := &templates.Report{DryRun: o.DryRun, Builder: o.Builder.String(), Verify: o.Verify.String()}
+	opt := o.imageOptions(report)
+	cleanUp := func(discard func() error) { err = errors.Join(err, discard()) }
 
-	// Where the image comes from and where it goes. Both ends are opened
-	// before any work, so that a wrong one is found at once.
-	src, err := image.Open(ctx, o.Image, o.imageOptions(report))
+	// Where the image comes from, and where everything goes. Wrong ends are found
+	// before any work.
+	src, err := place.Open(ctx, o.Image, opt)
 	if err != nil {
 		return nil, err
 	}
-	defer src.Close()
+	defer cleanUp(src.Close)
 	report.Source = src.Ref.String()
-	names, err := o.names(src)
+	to, err := o.prepare(ctx, src, opt)
 	if err != nil {
 		return nil, err
 	}
-	jobs := make([]*job, len(src.Images))
-	for i, im := range src.Images {
-		jobs[i] = &job{Options: &o, src: src, im: im, report: &templates.ImageReport{}}
-		if err := jobs[i].gatherEvidence(ctx); err != nil {
-			return nil, err
-		}
+	pages, err := preparePages(o.Reports, report.Source, o.Force)
+	if err != nil {
+		return nil, err
 	}
-	var output image.Ref
-	var dest *image.Dest
-	if !o.DryRun && !o.contextOnly() {
-		if output, err = o.output(src, names); err != nil {
-			return nil, err
-		}
-		report.Output, report.Tags = output.String(), names
-		// An earlier run of the same job may have left its result there.
-		if !o.NoCache && o.Context == "" {
-			if done, err := reuse(ctx, &o, jobs, output, names, report); err != nil || done {
-				return report, err
-			}
-		}
-		if dest, err = image.OpenDest(ctx, output, o.imageOptions(report)); err != nil {
-			return nil, err
-		}
-	}
-
-	// What each platform's image is made of, and what it will be.
-	unread := jobs[0].im.RawConfig == nil
-	for _, j := range jobs {
-		if err := j.plan(ctx); err != nil {
-			if len(jobs) > 1 {
-				err = fmt.Errorf("%s: %w", j.im.Platform, err)
-			}
-			return nil, err
-		}
-		report.Images = append(report.Images, *j.report)
-	}
-	var written *stagedContext
+	defer cleanUp(pages.discard)
+	var written *maker.Context
 	if o.Context != "" {
-		if written, err = stageContext(ctx, &o, jobs); err != nil {
+		if len(src.Images) > 1 {
+			return nil, &image.Error{Op: "write context", Object: o.Context,
+				Err: fmt.Errorf("the image has %d platforms, a context has one", len(src.Images)), Hint: "choose one with --platform"}
+		}
+		if written, err = maker.PrepareContext(o.Context, o.Stdout); err != nil {
 			return nil, err
 		}
-		defer written.discard()
-	}
-	if dest == nil {
-		if written != nil {
-			report.Context, err = written.publish()
-		}
-		return report, err
+		defer cleanUp(written.Discard)
 	}
 
-	// Now an earlier result can be known that couldn't be before.
-	if unread && !o.NoCache && o.Context == "" {
-		if done, err := reuse(ctx, &o, jobs, output, names, report); err != nil || done {
-			return report, err
-		}
-	}
-
-	// Build, verify while writing, and only then give it its names.
-	made := make([]image.NewImage, len(jobs))
-	for i, j := range jobs {
-		defer j.cleanUp()
-		if made[i], err = j.build(ctx); err != nil {
+	// What each platform's image is made of, and what it becomes.
+	var orders []maker.Order
+	for _, im := range src.Images {
+		order, err := o.order(ctx, im, to, opt)
+		if err != nil {
+			if len(src.Images) > 1 {
+				err = fmt.Errorf("%s: %w", im.Platform, err)
+			}
 			return nil, err
 		}
+		orders = append(orders, order)
+		report.Images = append(report.Images, order.Plan.Report)
 	}
-	stored, err := dest.Store(ctx, src, made, names, o.Compression)
-	if err != nil {
+
+	// The image in its place, without a name: an earlier run's, or a new one.
+	var result *image.Stored
+	if to != nil {
+		report.Output, report.Tags = to.Ref().String(), to.Names()
+		found, err := o.earlier(ctx, to, orders, src.Index, opt)
+		if err != nil {
+			return nil, err
+		}
+		if found != nil {
+			defer cleanUp(found.Source.Close)
+			result, report.Reused, report.Checked = found.Stored, true, found.checked
+		} else {
+			builder, err := o.newBuilder(opt)
+			if err != nil {
+				return nil, err
+			}
+			defer builder.Close()
+			made, err := builder.build(ctx, orders, to.Ref().Transport == image.Daemon)
+			if err != nil {
+				return nil, err
+			}
+			if result, err = to.Store(ctx, made, src.Index); err != nil {
+				return nil, err
+			}
+			report.Checked = checkedNow(o.Verify)
+		}
+		defer cleanUp(result.Discard)
+		report.ID = result.ID
+		for i := range orders {
+			report.Images[i] = stored(report.Images[i], result.Images[i])
+		}
+	}
+
+	// All that goes with it, whole before the image gets its names.
+	if written != nil {
+		if err := written.Write(ctx, orders[0], opt); err != nil {
+			return nil, err
+		}
+		report.Context = written.Dir()
+	}
+	if err := pages.write(report); err != nil {
 		return nil, err
 	}
-	if written != nil {
-		if report.Context, err = written.publish(); err != nil {
+	if result != nil {
+		if err := result.Name(ctx); err != nil {
 			return nil, err
 		}
 	}
-	report.ID = stored.ID
-	for i := range jobs {
-		jobs[i].stored(stored.Images[i], &report.Images[i])
+	if err := publish(written, pages); err != nil {
+		if result == nil {
+			return nil, err
+		}
+		return nil, &PublishError{ID: result.ID, Names: report.Tags, Err: err}
 	}
 	return report, nil
+}
+
+// imageOptions are the options for opening and preparing places. Warnings go to
+// the display and into the report.
+func (o *Options) imageOptions(report *templates.Report) image.Options {
+	display := o.Display
+	if display == nil {
+		display = progress.Silent
+	}
+	return image.Options{
+		Platform: o.Platform, Client: o.Client, Display: display, Compression: o.Compression, Force: o.Force, Stdout: o.Stdout,
+		Warn: func(line string) {
+			report.Warnings = append(report.Warnings, line)
+			display.Note("warning: " + line)
+		},
+	}
 }

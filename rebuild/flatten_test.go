@@ -18,11 +18,12 @@ import (
 	"time"
 
 	"github.com/docker/docker/client"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"docker-flatten/history"
 	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/place"
 	"docker-flatten/rebuild/imagetest"
+	"docker-flatten/rebuild/plan"
 	"docker-flatten/templates"
 )
 
@@ -73,6 +74,15 @@ func write(t *testing.T, images ...imagetest.Image) string {
 	return name
 }
 
+// keep reads a value of --base.
+func keep(base string) plan.Base {
+	b, err := plan.ParseBase(base)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
 func archiveRef(name string) image.Ref { return image.Ref{Transport: image.Archive, Path: name} }
 
 func noEngine() (*client.Client, error) { return nil, errors.New("this test has no engine") }
@@ -96,7 +106,7 @@ func flattenFile(t *testing.T, name string, change func(*Options)) (*templates.R
 // open reads the one image of an archive back.
 func open(t *testing.T, name string) *image.Image {
 	t.Helper()
-	src, err := image.Open(context.Background(), archiveRef(name), image.Options{})
+	src, err := place.Open(context.Background(), archiveRef(name), image.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +134,7 @@ func TestResultIsTheBaseAndOneLayerWithTheSameConfig(t *testing.T) {
 	if !slices.Equal(after.Names, []string{"app:flat"}) {
 		t.Errorf("names = %v", after.Names)
 	}
-	was, is := decode(t, before.RawConfig), decode(t, after.RawConfig)
+	was, is := decode(t, before.Config), decode(t, after.Config)
 	for k := range was {
 		if k != "rootfs" && k != "history" && !bytes.Equal(was[k], is[k]) {
 			t.Errorf("config field %s: %s became %s", k, was[k], is[k])
@@ -142,7 +152,7 @@ func TestResultIsTheBaseAndOneLayerWithTheSameConfig(t *testing.T) {
 func TestHistoryReadsBaseMetadataAddMetadata(t *testing.T) {
 	_, out := flattenFile(t, write(t, appImage()), nil)
 	var config history.Image
-	if err := json.Unmarshal(open(t, out).RawConfig, &config); err != nil {
+	if err := json.Unmarshal(open(t, out).Config, &config); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
@@ -202,13 +212,13 @@ func TestSecondRunFindsTheResult(t *testing.T) {
 		t.Errorf("second run: reused %v, ID %s, want %s", second.Reused, second.ID, report.ID)
 	}
 	// Another base is another job, and the file that stands there isn't its result.
-	if third, err := again(func(o *Options) { o.Base = "scratch" }); err == nil && third.Reused {
+	if third, err := again(func(o *Options) { o.Base = keep("scratch") }); err == nil && third.Reused {
 		t.Error("a job with another base took this result")
 	}
 }
 
 func TestBaseScratchGivesOneLayer(t *testing.T) {
-	report, out := flattenFile(t, write(t, appImage()), func(o *Options) { o.Base = "scratch" })
+	report, out := flattenFile(t, write(t, appImage()), func(o *Options) { o.Base = keep("scratch") })
 	if n := len(open(t, out).DiffIDs); n != 1 {
 		t.Errorf("%d layers", n)
 	}
@@ -223,11 +233,11 @@ func TestNothingToFlattenOnlyTags(t *testing.T) {
 	for _, base := range []string{"3", "4"} {
 		t.Run(base+" layers kept", func(t *testing.T) {
 			src := write(t, appImage())
-			report, out := flattenFile(t, src, func(o *Options) { o.Base = base })
+			report, out := flattenFile(t, src, func(o *Options) { o.Base = keep(base) })
 			if !report.Images[0].Unchanged {
 				t.Error("the report doesn't say that nothing was to be done")
 			}
-			if !bytes.Equal(open(t, out).RawConfig, open(t, src).RawConfig) {
+			if !bytes.Equal(open(t, out).Config, open(t, src).Config) {
 				t.Error("the config changed")
 			}
 		})
@@ -239,20 +249,9 @@ func TestDockerfileTellsOfDirectoriesThatWORKDIRMakes(t *testing.T) {
 	for dir, tells := range map[string]bool{"/": false, "/bin": false, "/etc/../bin/": false, "/gone": true, "/etc/motd/x": true, "/tmp": false} {
 		im := appImage()
 		im.Config["WorkingDir"] = dir
-		report, _ := flattenFile(t, write(t, im), func(o *Options) { o.Base = "1" })
+		report, _ := flattenFile(t, write(t, im), func(o *Options) { o.Base = keep("1") })
 		if strings.Contains(report.Images[0].Dockerfile, "\n# A builder makes the directory of WORKDIR "+dir+",") != tells {
 			t.Errorf("WORKDIR %s:\n%s", dir, report.Images[0].Dockerfile)
-		}
-	}
-}
-
-func TestEnginePlatformHasNoVersion(t *testing.T) {
-	for want, have := range map[string]v1.Platform{
-		"linux/arm64/v8": {OS: "linux", Architecture: "arm64", Variant: "v8", OSVersion: "10.0.1"},
-		"":               {OS: "linux"},
-	} {
-		if got := enginePlatform(&image.Image{Platform: have}); got != want {
-			t.Errorf("%v: %q, want %q", have, got, want)
 		}
 	}
 }
@@ -304,7 +303,7 @@ func TestWrittenContextHasNoWhiteoutsAndDeletesWithRun(t *testing.T) {
 	}
 	base := open(t, filepath.Join(dir, "base.tar")) // since the base has no name
 	var config history.Image
-	if err := json.Unmarshal(base.RawConfig, &config); err != nil {
+	if err := json.Unmarshal(base.Config, &config); err != nil {
 		t.Fatal(err)
 	}
 	made := 0

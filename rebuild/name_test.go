@@ -31,15 +31,3 @@ func TestFlattenedNameComesOfANameAndNoID(t *testing.T) {
 		}
 	}
 }
-
-func TestPassingNamesAreTold(t *testing.T) {
-	base := "docker-flatten/base:0123456789ab"
-	if name := passingName(base); !isPassing(name) || name == passingName(base) {
-		t.Errorf("%s isn't told, or not of one run alone", name)
-	}
-	for _, name := range []string{base, "app:1", base + "-mine"} {
-		if isPassing(name) {
-			t.Errorf("%s is taken for a passing name", name)
-		}
-	}
-}

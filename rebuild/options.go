@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"time"
 
 	"github.com/docker/docker/client"
 
 	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/maker"
+	"docker-flatten/rebuild/plan"
 	"docker-flatten/rebuild/progress"
 )
 
@@ -16,55 +18,68 @@ import (
 type Options struct {
 	Image  image.Ref
 	Tags   []string   // names of the result; none = NAME_flatten[:TAG] of the source's name
-	Base   string     // auto ("" is auto), scratch, an image, or the number of layers to keep
+	Base   plan.Base  // which layers to keep
 	Output *image.Ref // nil = the engine for an engine's image, else a docker-archive beside the input
 
 	// Context is a directory to write the build context to, or "-" to write it
 	// to Stdout as a tar; "" = none. Without Tags and Output the context is all
 	// that is made with "-", and where there is no default for Output.
 	Context     string
-	Builder     string // auto (""), native or engine
+	Reports     []string // files for pages about the run, .html or .svg
+	Builder     Builder
 	Platform    string // os/arch[/variant]; "" = every platform of an index
 	Compression image.Compression
-	Verify      string // structure (""), content or off
-	DryRun      bool   // stop before anything is built
-	NoCache     bool   // don't look for an earlier result
+	Verify      maker.Verify
+	DryRun      bool       // stop before anything is built
+	NoCache     bool       // don't look for an earlier result
+	Force       bool       // replace a file that isn't an earlier result
+	SourceDate  *time.Time // dates what is added to the history; nil = the image's own date
 
 	Client  func() (*client.Client, error) // the Docker Engine, asked for when one is needed
-	Stdout  io.Writer                      // for Context "-"
+	Stdout  io.Writer                      // for a product named "-"; nil = os.Stdout
 	Display progress.Display               // nil = no display
+}
+
+// Builder says who makes the new layer. The zero value is Native.
+type Builder int
+
+const (
+	Native Builder = iota // this program
+	Engine                // the Docker Engine's classic builder
+)
+
+// ParseBuilder reads auto, native or engine.
+func ParseBuilder(s string) (Builder, error) {
+	switch s {
+	case "auto", "native":
+		return Native, nil
+	case "engine":
+		return Engine, nil
+	}
+	return 0, fmt.Errorf("%q must be auto, native or engine", s)
+}
+
+func (b Builder) String() string {
+	if b == Engine {
+		return "engine"
+	}
+	return "native"
 }
 
 // Validate says what is wrong with the options, nil if nothing is.
 func (o *Options) Validate() error {
-	choices := []struct {
-		flag, value string
-		allowed     []string
-	}{
-		{"builder", o.Builder, []string{"", "auto", "native", "engine"}},
-		{"verify", o.Verify, []string{"", "structure", "content", "off"}},
-	}
-	for _, c := range choices {
-		if !slices.Contains(c.allowed, c.value) {
-			return fmt.Errorf("--%s %s: must be one of %s", c.flag, c.value, orList(c.allowed[1:]))
-		}
-	}
 	if o.Platform != "" {
 		if _, err := image.ParsePlatform(o.Platform); err != nil {
 			return err
 		}
 	}
-	if o.DryRun && o.Context == "-" {
+	switch {
+	case o.DryRun && o.Context == "-":
 		return errors.New("--dry-run and --context - both write to stdout: choose one")
-	}
-	if o.Context == "-" && o.outputIsStdout() {
+	case o.Context == "-" && o.outputIsStdout():
 		return errors.New("--output - and --context - both write to stdout: choose one")
-	}
-	if o.DryRun && o.outputIsStdout() {
+	case o.DryRun && o.outputIsStdout():
 		return errors.New("--dry-run makes no image that --output - could write")
-	}
-	if o.Base == "" {
-		o.Base = "auto"
 	}
 	for _, tag := range o.Tags {
 		if _, err := normalName(tag); err != nil {
@@ -97,16 +112,4 @@ func (o *Options) contextOnly() bool {
 // beside stdin.
 func hasDefaultOutput(source image.Ref) bool {
 	return source.Transport != image.Registry && source.Path != "-"
-}
-
-func orList(words []string) string {
-	s := words[0]
-	for i, w := range words[1:] {
-		if i == len(words)-2 {
-			s += " or " + w
-		} else {
-			s += ", " + w
-		}
-	}
-	return s
 }

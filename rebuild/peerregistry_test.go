@@ -144,7 +144,7 @@ func TestDockerRegistryToItself(t *testing.T) {
 	}
 	flatten := func(change func(*Options)) (reused bool, id string) {
 		t.Helper()
-		o := Options{Image: *registryRef(host + "/app:1"), Output: registryRef(host + "/flat:1"), Base: "1", Client: noEngine}
+		o := Options{Image: *registryRef(host + "/app:1"), Output: registryRef(host + "/flat:1"), Base: keep("1"), Client: noEngine}
 		change(&o)
 		log.reset()
 		report, err := Flatten(context.Background(), o)
@@ -224,9 +224,9 @@ func TestEveryRouteGivesTheSameImage(t *testing.T) {
 	}
 	first := ""
 	for i, route := range routes {
-		o := Options{Image: route.from, Output: route.to, Tags: []string{"app:flat"}, Base: "1", Client: noEngine}
+		o := Options{Image: route.from, Output: route.to, Tags: []string{"app:flat"}, Base: keep("1"), Client: noEngine}
 		if i == 0 {
-			o.Base = "4" // copied as it is
+			o.Base = keep("4") // copied as it is
 		}
 		report, err := Flatten(context.Background(), o)
 		if err != nil {

@@ -62,7 +62,7 @@ func flattenedFor(t *testing.T, transport, file string, c image.Compression) (*t
 	t.Helper()
 	dir := t.TempDir()
 	out := image.Ref{Transport: transport, Path: filepath.Join(dir, file)}
-	o := Options{Image: archiveRef(write(t, appImage())), Output: &out, Tags: []string{"app:flat"}, Base: "1", Compression: c, Client: noEngine}
+	o := Options{Image: archiveRef(write(t, appImage())), Output: &out, Tags: []string{"app:flat"}, Base: keep("1"), Compression: c, Client: noEngine}
 	report, err := Flatten(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -210,7 +210,7 @@ func TestPodmanLoadsTheResult(t *testing.T) {
 				if len(images) != 1 {
 					t.Fatalf("podman has %d images", len(images))
 				}
-				got, config := images[0], open(t, write(t, appImage())).RawConfig
+				got, config := images[0], open(t, write(t, appImage())).Config
 				var want struct {
 					Created string
 					Config  struct {
@@ -262,7 +262,7 @@ func TestGoContainerregistryFindsNothingWrong(t *testing.T) {
 		}
 		flatten := func(t *testing.T, transport string) string {
 			out := image.Ref{Transport: transport, Path: filepath.Join(t.TempDir(), "out"), Name: "app:flat"}
-			_, err := Flatten(t.Context(), Options{Image: image.Ref{Transport: image.Layout, Path: source.dir}, Output: &out, Base: "1", Compression: c, Client: noEngine})
+			_, err := Flatten(t.Context(), Options{Image: image.Ref{Transport: image.Layout, Path: source.dir}, Output: &out, Base: keep("1"), Compression: c, Client: noEngine})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -295,7 +295,7 @@ func TestPlatformsKeepTheirPlaces(t *testing.T) {
 	for transport, file := range map[string]string{image.Layout: "out", image.LayoutArchive: "out.tar"} {
 		t.Run(transport, func(t *testing.T) {
 			out := image.Ref{Transport: transport, Path: filepath.Join(t.TempDir(), file), Name: "flat"}
-			o := Options{Image: image.Ref{Transport: image.Layout, Path: before.dir}, Output: &out, Base: "1", Client: noEngine}
+			o := Options{Image: image.Ref{Transport: image.Layout, Path: before.dir}, Output: &out, Base: keep("1"), Client: noEngine}
 			report, err := Flatten(context.Background(), o)
 			if err != nil {
 				t.Fatal(err)
@@ -323,7 +323,7 @@ func TestPlatformsKeepTheirPlaces(t *testing.T) {
 
 func TestOnePlatformOfAnIndex(t *testing.T) {
 	out := image.Ref{Transport: image.Layout, Path: filepath.Join(t.TempDir(), "out"), Name: "flat"}
-	o := Options{Image: image.Ref{Transport: image.Layout, Path: platforms(t).dir}, Output: &out, Base: "1", Platform: "linux/amd64", Client: noEngine}
+	o := Options{Image: image.Ref{Transport: image.Layout, Path: platforms(t).dir}, Output: &out, Base: keep("1"), Platform: "linux/amd64", Client: noEngine}
 	if _, err := Flatten(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}

@@ -24,17 +24,17 @@ func TestOnlyTheVeryResultIsReused(t *testing.T) {
 	}{
 		"the same again":        {func(*testing.T, *Options) {}, true},
 		"--no-cache":            {func(_ *testing.T, o *Options) { o.NoCache = true }, false},
-		"another base":          {func(_ *testing.T, o *Options) { o.Base = "scratch" }, false},
+		"another base":          {func(_ *testing.T, o *Options) { o.Base = keep("scratch") }, false},
 		"another compression":   {func(_ *testing.T, o *Options) { o.Compression.Kind = image.Zstandard }, false},
 		"the default by name":   {func(_ *testing.T, o *Options) { o.Compression.Kind = image.Gzip }, true},
 		"one of the platforms":  {func(_ *testing.T, o *Options) { o.Platform = "linux/amd64" }, false},
-		"another time":          {func(t *testing.T, _ *Options) { t.Setenv("SOURCE_DATE_EPOCH", "1") }, false},
+		"another time":          {func(_ *testing.T, o *Options) { o.SourceDate = &then }, false},
 		"a manifest's new note": {func(t *testing.T, o *Options) { o.Image.Path = annotated(t).dir }, false},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			out := image.Ref{Transport: image.Layout, Path: filepath.Join(t.TempDir(), "out"), Name: "flat"}
-			o := Options{Image: image.Ref{Transport: image.Layout, Path: source.dir}, Output: &out, Base: "1", Client: noEngine}
+			o := Options{Image: image.Ref{Transport: image.Layout, Path: source.dir}, Output: &out, Base: keep("1"), Client: noEngine}
 			first, err := Flatten(context.Background(), o)
 			if err != nil {
 				t.Fatal(err)
@@ -58,9 +58,9 @@ func TestResultWithoutTheBasesNameIsNotReused(t *testing.T) {
 	source.name(t, source.image(t, appImage()), "app")
 	out := image.Ref{Transport: image.Layout, Path: filepath.Join(t.TempDir(), "out"), Name: "flat"}
 	for i, want := range []bool{false, false, true} {
-		o := Options{Image: image.Ref{Transport: image.Layout, Path: source.dir}, Output: &out, Base: "1", Client: noEngine}
+		o := Options{Image: image.Ref{Transport: image.Layout, Path: source.dir}, Output: &out, Base: keep("1"), Client: noEngine}
 		if i > 0 {
-			o.Base = "oci:" + base.dir
+			o.Base = keep("oci:" + base.dir)
 		}
 		report, err := Flatten(context.Background(), o)
 		if err != nil {
@@ -98,7 +98,7 @@ func TestEnginesResultIsFoundByWhatItIs(t *testing.T) {
 		t.Helper()
 		out := image.Ref{Transport: image.Daemon, Name: name(tag)}
 		report, err := Flatten(context.Background(), Options{
-			Image: archiveRef(write(t, appImage())), Output: &out, Base: "1", Client: func() (*client.Client, error) { return cli, nil },
+			Image: archiveRef(write(t, appImage())), Output: &out, Base: keep("1"), Client: func() (*client.Client, error) { return cli, nil },
 		})
 		if err != nil {
 			t.Fatal(err)

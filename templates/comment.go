@@ -56,7 +56,7 @@ func layerComment(l Layer) string {
 		fmt.Fprintf(&b, "# %8s | %s\n", head, cutComment(visible(strings.TrimRightFunc(line, unicode.IsSpace)), commentCut))
 	}
 	if more > 0 {
-		fmt.Fprintf(&b, "# %8s | … %s\n", "", howMany(more, "more line"))
+		fmt.Fprintf(&b, "# %8s | … %s\n", "", Count(more, "more line"))
 	}
 	return b.String()
 }

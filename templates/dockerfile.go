@@ -53,7 +53,7 @@ var dockerfileText string
 var dockerfileTemplate = template.Must(template.New("Dockerfile").Funcs(template.FuncMap{
 	"comment": commentf,
 	"layer":   layerComment,
-	"count":   howMany,
+	"count":   Count,
 	"bracket": bracket,
 	"option":  option,
 	"newline": newline,
@@ -155,13 +155,6 @@ func (d Dockerfile) arguments() Arguments {
 		return name
 	}
 	return Arguments{Newline: free(defaultArguments.Newline), Equals: free(defaultArguments.Equals)}
-}
-
-func howMany(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func bracket(s string) string {

@@ -13,10 +13,21 @@ type Report struct {
 	Reused   bool          `json:"reused"`            // an earlier result of the same job was found, and only tagged
 	Builder  string        `json:"builder,omitempty"` // native or engine
 	Verify   string        `json:"verify"`            // structure, content or off
+	Checked  Checked       `json:"checked,omitempty"` // how the image is known to be the same as the source; "" for a dry run
 	Context  string        `json:"context,omitempty"` // the directory of the written build context
 	Images   []ImageReport `json:"images"`            // one a platform
 	Warnings []string      `json:"warnings,omitempty"`
 }
+
+// Checked says how a result is known to be the same as the source.
+type Checked string
+
+const (
+	CheckedNow    Checked = "now"    // this run made it, and compared it with the source
+	CheckedBefore Checked = "before" // an earlier run made it, and compared it as it was told to
+	CheckedAgain  Checked = "again"  // an earlier run made it, and this run compared it again
+	CheckedNot    Checked = "not"    // with --verify off
+)
 
 // ImageReport is the job on one platform's image.
 type ImageReport struct {
@@ -24,8 +35,8 @@ type ImageReport struct {
 	SourceID      string        `json:"source_id"` // digest of the source's config document
 	ID            string        `json:"id,omitempty"`
 	Base          BaseReport    `json:"base"`
-	Unchanged     bool          `json:"unchanged"`       // nothing to flatten: 0 or 1 layer above the base
-	Layers        []LayerReport `json:"layers,omitzero"` // of the source, lowest first; not of a reused result, for which no layer is read
+	Unchanged     bool          `json:"unchanged"` // nothing to flatten: 0 or 1 layer above the base
+	Layers        []LayerReport `json:"layers"`    // of the source, lowest first
 	Merged        *MergedReport `json:"merged,omitempty"`
 	Before        Totals        `json:"before"`
 	After         Totals        `json:"after"`
@@ -34,9 +45,9 @@ type ImageReport struct {
 	Disagreements []string      `json:"disagreements,omitempty"`
 	Cleared       []string      `json:"cleared,omitempty"` // what no Dockerfile can undo in the base's config
 	Losses        []string      `json:"add_cannot_keep,omitempty"`
-	History       []HistoryLine `json:"history,omitzero"` // of the source, oldest first
+	History       []HistoryLine `json:"history"` // of the source, oldest first
 	NewHistory    []HistoryLine `json:"new_history,omitempty"`
-	Dockerfile    string        `json:"dockerfile,omitzero"`
+	Dockerfile    string        `json:"dockerfile"`
 }
 
 // BaseReport says where the base ends, and how that is known.
@@ -77,9 +88,9 @@ type MergedReport struct {
 // contents of their regular files, Paths that of their entries.
 type Totals struct {
 	Layers     int   `json:"layers"`
-	Bytes      int64 `json:"bytes,omitzero"`             // not of a reused result, nor paths
+	Bytes      int64 `json:"bytes"`
 	Compressed int64 `json:"compressed_bytes,omitempty"` // 0 when the source or destination doesn't say
-	Paths      int   `json:"paths,omitzero"`
+	Paths      int   `json:"paths"`
 }
 
 // DeletedPath is a path of the base that the image no longer has.

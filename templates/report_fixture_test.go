@@ -48,7 +48,7 @@ func prototype() *Report {
 	}
 	return &Report{
 		Source: "docker-daemon:demo:latest", Output: "docker-daemon:demo:flat", Tags: []string{"demo:flat"},
-		ID: "sha256:" + strings.Repeat("0123456789abcdef", 4), Builder: "native", Verify: "structure",
+		ID: "sha256:" + strings.Repeat("0123456789abcdef", 4), Builder: "native", Verify: "structure", Checked: CheckedNow,
 		Images: []ImageReport{{
 			Platform: "linux/amd64", SourceID: "sha256:" + strings.Repeat("fedcba9876543210", 4),
 			ID:     "sha256:" + strings.Repeat("0123456789abcdef", 4),

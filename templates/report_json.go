@@ -7,17 +7,16 @@ import (
 
 // WriteJSON writes the report as one JSON object, indented, with a line end.
 // Its fields are Report's. A list that is always there ("images", "layers",
-// "history") is [] when it is empty, but left out of a reused result, of which
-// no layer has been read; text that isn't UTF-8 gets U+FFFD for
-// each broken byte, since JSON has no other way.
+// "history") is [] when it is empty. Text that isn't UTF-8 gets U+FFFD for each
+// broken byte, since JSON has no other way.
 func WriteJSON(w io.Writer, r *Report) error {
 	out := *r
 	out.Images = make([]ImageReport, len(r.Images))
 	for i, im := range r.Images {
-		if im.Layers == nil && !r.Reused {
+		if im.Layers == nil {
 			im.Layers = []LayerReport{}
 		}
-		if im.History == nil && !r.Reused {
+		if im.History == nil {
 			im.History = []HistoryLine{}
 		}
 		out.Images[i] = im

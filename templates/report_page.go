@@ -28,6 +28,7 @@ func WriteHTML(w io.Writer, r *Report) error {
 // page is a report in the words of a page.
 type page struct {
 	Title    string
+	Mark     string // see pageMark
 	Source   string
 	Results  []string // the names of the new image
 	ID       string
@@ -119,7 +120,7 @@ const (
 
 func pageOf(r *Report) page {
 	p := page{
-		Source: oneLine(r.Source), ID: oneLine(r.ID), Output: oneLine(r.Output),
+		Mark: pageMark(r.Source), Source: oneLine(r.Source), ID: oneLine(r.ID), Output: oneLine(r.Output),
 		Warnings: printables(r.Warnings), Results: printables(r.Tags),
 	}
 	p.Title = p.Source + ", flattened"
@@ -128,11 +129,9 @@ func pageOf(r *Report) page {
 		p.Title = p.Source + ": plan"
 		p.Lead = "A plan: nothing has been built."
 	case r.Reused:
-		p.Lead = "An earlier run made the same image; it was used again."
-	case r.Verify == "structure" || r.Verify == "content":
-		p.Lead = "Built by the " + oneLine(r.Builder) + " builder and " + verified(r.Verify) + "."
+		p.Lead = "An earlier run made this image; it was found and given its names. It was " + checked(r) + "."
 	case r.Builder != "":
-		p.Lead = "Built by the " + oneLine(r.Builder) + " builder; not checked against the source."
+		p.Lead = "Built by the " + oneLine(r.Builder) + " builder. It was " + checked(r) + "."
 	}
 	for i := range r.Images {
 		p.Sections = append(p.Sections, sectionOf(&r.Images[i], i))
@@ -153,8 +152,8 @@ func sectionOf(im *ImageReport, index int) section {
 		s.Unchanged = nothing(im)
 	} else {
 		s.Figures = figures(im)
-		s.BeforeText = count(im.Before.Layers, "layer") + ", " + size(im.Before.Bytes)
-		s.AfterText = count(im.After.Layers, "layer") + ", " + size(im.After.Bytes)
+		s.BeforeText = Count(im.Before.Layers, "layer") + ", " + size(im.Before.Bytes)
+		s.AfterText = Count(im.After.Layers, "layer") + ", " + size(im.After.Bytes)
 	}
 	s.Rows = rows(im, s.Anchor)
 	for _, x := range im.Wasted {
@@ -164,7 +163,7 @@ func sectionOf(im *ImageReport, index int) section {
 	for _, d := range im.Deleted {
 		sum, paths = sum+d.Bytes, paths+max(d.Paths, 1)
 	}
-	s.DeletedSum = count(paths, "path") + ", " + size(sum)
+	s.DeletedSum = Count(paths, "path") + ", " + size(sum)
 	for _, d := range largest(im.Deleted, pageDeleted) {
 		s.Deleted = append(s.Deleted, deletionOf(d))
 	}
@@ -242,7 +241,7 @@ func deletionOf(d DeletedPath) deletion {
 	out := deletion{Size: size(d.Bytes), Path: rooted(d.Path)}
 	if d.Dir {
 		out.Path += "/"
-		out.Note = count(d.Paths, "path")
+		out.Note = Count(d.Paths, "path")
 	}
 	if d.Replaced {
 		out.Note = join(", ", out.Note, "replaced")

@@ -38,6 +38,7 @@ func WriteSVG(w io.Writer, r *Report) error {
 // drawing is a report as the SVG page shows it.
 type drawing struct {
 	Title, Heading    string
+	Mark              string // see pageMark
 	Width, Height     int
 	Left, Inner       int
 	BarX, BarW, SizeX int
@@ -69,7 +70,7 @@ type svgLayer struct {
 func drawingOf(r *Report) drawing {
 	d := drawing{
 		Width: svgWidth, Left: svgLeft, Inner: svgInner, BarX: svgBarX, BarW: svgBarW, SizeX: svgSizeX,
-		Heading: oneLine(r.Source),
+		Heading: oneLine(r.Source), Mark: pageMark(r.Source),
 	}
 	if len(r.Tags) > 0 {
 		d.Heading += " → " + oneLine(strings.Join(r.Tags, ", "))

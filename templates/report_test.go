@@ -78,7 +78,7 @@ func svgPage(t *testing.T, r *Report) string {
 }
 
 var known = strings.Fields(`html head meta title style body main header h1 h2 h3 h4 p span strong nav a svg defs pattern rect
-	section code dl div dt dd small ul li i figure g path line details summary pre table thead tbody tr th td ol footer text`)
+	desc section code dl div dt dd small ul li i figure g path line details summary pre table thead tbody tr th td ol footer text`)
 
 func TestPagesNeedNothingElseAndNothingOfTheImageBecomesMarkup(t *testing.T) {
 	for name, fixture := range fixtures {
@@ -275,5 +275,21 @@ func TestBrowserShowsThePages(t *testing.T) {
 		if info, err := os.Stat(shot); err != nil || info.Size() < 4096 {
 			t.Errorf("%s: nothing drawn: %v", name, err)
 		}
+	}
+}
+
+func TestPagesKnowTheirSourceAgain(t *testing.T) {
+	r := prototype()
+	for kind, page := range map[string]string{"html": htmlPage(t, r), "svg": svgPage(t, r)} {
+		head := []byte(page[:min(len(page), PageHead)])
+		if !IsPage(head, r.Source) {
+			t.Errorf("%s: isn't known for a page about %s", kind, r.Source)
+		}
+		if IsPage(head, "docker-daemon:other:1") {
+			t.Errorf("%s: is taken for a page about another image", kind)
+		}
+	}
+	if IsPage([]byte("<html><title>"+r.Source+"</title>docker-flatten"), r.Source) {
+		t.Error("a page of somebody else's is taken for one")
 	}
 }

@@ -108,16 +108,12 @@ func (s *summary) image(im *ImageReport) {
 		s.wrap("", name+": nothing to flatten: "+nothing(im))
 		return
 	}
-	if s.report.Reused && !s.plan {
-		s.wrap("", name+": reused: an earlier run made the same image; "+change(im))
-		return
-	}
 	above := len(im.Layers) - im.Base.Layers
 	verb := "merged"
 	if s.plan {
 		verb = "to merge"
 	}
-	s.wrap("", fmt.Sprintf("%s: %s above the base %s into 1", name, count(above, "layer"), verb))
+	s.wrap("", fmt.Sprintf("%s: %s above the base %s into 1", name, Count(above, "layer"), verb))
 	s.wrap("base: ", base(im))
 	s.line("")
 	s.layers(im)
@@ -147,7 +143,7 @@ func base(im *ImageReport) string {
 		name = "without a name"
 	}
 	if im.Base.Layers > 0 || im.Base.Name != "scratch" {
-		name += ", " + count(im.Base.Layers, "layer")
+		name += ", " + Count(im.Base.Layers, "layer")
 	}
 	if im.Base.Evidence == "" {
 		return name
@@ -163,17 +159,12 @@ func nothing(im *ImageReport) string {
 	}
 	above := max(len(im.Layers)-im.Base.Layers, 0)
 	if im.Base.Layers == 0 {
-		return count(above, "layer") + " in all"
+		return Count(above, "layer") + " in all"
 	}
 	if above == 0 {
 		return "no layer above " + name
 	}
-	return count(above, "layer") + " above " + name
-}
-
-// change says what the job changed, in one phrase.
-func change(im *ImageReport) string {
-	return fmt.Sprintf("%d → %s, %s → %s", im.Before.Layers, count(im.After.Layers, "layer"), size(im.Before.Bytes), size(im.After.Bytes))
+	return Count(above, "layer") + " above " + name
 }
 
 // totals is the table of before and after.
@@ -243,9 +234,11 @@ func (s *summary) result() {
 		} else {
 			text = join(" in ", text, out)
 		}
-		if r.Builder != "" && !r.Reused {
-			text = join(" ", text, "("+r.Builder+" builder, "+verified(r.Verify)+")")
+		how := r.Builder + " builder"
+		if r.Reused {
+			how = "made by an earlier run"
 		}
+		text = join(" ", text, "("+how+", "+checked(r)+")")
 		s.wrap("image: ", text)
 	}
 	if r.Context != "" {
@@ -253,14 +246,21 @@ func (s *summary) result() {
 	}
 }
 
-func verified(how string) string {
-	switch how {
-	case "structure":
-		return "checked against the source"
-	case "content":
-		return "checked against the source, contents too"
+// checked says how the result is known to be the same as the source.
+func checked(r *Report) string {
+	contents := ""
+	if r.Verify == "content" {
+		contents = ", contents too"
 	}
-	return "not checked"
+	switch r.Checked {
+	case CheckedNow:
+		return "checked against the source" + contents
+	case CheckedAgain:
+		return "checked again against the source" + contents
+	case CheckedBefore:
+		return "checked by the run that made it"
+	}
+	return "not checked against the source"
 }
 
 func join(sep string, parts ...string) string {

@@ -107,13 +107,26 @@ func TestSummaryOfManyLayersFoldsTheSmallOnesAndThePlanDoesNot(t *testing.T) {
 	}
 }
 
-func TestUnchangedAndReusedTakeOneLine(t *testing.T) {
+func TestReusedResultIsToldLikeANewOne(t *testing.T) {
 	r := prototype()
-	r.Reused = true
-	got := summaryText(t, r, 120)
-	if first, _, _ := strings.Cut(got, "\n"); first != "docker-daemon:demo:latest (linux/amd64): reused: an earlier run made the same image; 8 → 2 layers, 214MB → 158MB" {
-		t.Error(got)
+	first := summaryText(t, r, 120)
+	for how, want := range map[Checked]string{
+		CheckedBefore: "(made by an earlier run, checked by the run that made it)",
+		CheckedAgain:  "(made by an earlier run, checked again against the source)",
+		CheckedNot:    "(made by an earlier run, not checked against the source)",
+	} {
+		r.Reused, r.Checked = true, how
+		got := summaryText(t, r, 120)
+		if !strings.Contains(got, want) {
+			t.Errorf("%s: no %q in\n%s", how, want, got)
+		}
+		if a, b := strings.Count(first, "\n"), strings.Count(got, "\n"); a != b {
+			t.Errorf("%s: %d lines, and %d of a new one", how, b, a)
+		}
 	}
+}
+
+func TestUnchangedTakesOneLine(t *testing.T) {
 	for _, c := range []struct {
 		base   BaseReport
 		layers int

@@ -106,8 +106,8 @@ func (t *table) write(w io.Writer, width int) error {
 	return err
 }
 
-// count writes "1 layer", "3 layers".
-func count(n int, noun string) string {
+// Count writes a number with its noun: "1 layer", "3 layers".
+func Count(n int, noun string) string {
 	if n != 1 {
 		noun += "s"
 	}

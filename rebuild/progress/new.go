@@ -21,7 +21,7 @@ var Ways = []string{"auto", "tty", "plain", "none"}
 func New(how string, w io.Writer) (Display, error) {
 	switch how {
 	case "none":
-		return silent{}, nil
+		return Silent, nil
 	case "plain":
 		return newPlain(w, plainEvery), nil
 	case "tty":
@@ -35,7 +35,9 @@ func New(how string, w io.Writer) (Display, error) {
 	return nil, fmt.Errorf("progress: unknown display %q: want auto, tty, plain or none", how)
 }
 
-// silent is the display that shows nothing.
+// Silent is the display that shows nothing.
+var Silent Display = silent{}
+
 type silent struct{}
 
 func (silent) Start(string, string, int64) Bar { return silent{} }

@@ -1,0 +1,220 @@
+package maker
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/mholt/archiver/v4"
+
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/place"
+	"docker-flatten/rebuild/plan"
+	"docker-flatten/rebuild/progress"
+)
+
+// Context is a build context on its way to the directory, or to stdout, where
+// the user wants it. It is written whole to a directory beside that place, and
+// Publish moves it there.
+type Context struct {
+	dir    string // where it goes; "" = stdout, as a tar
+	exists bool   // dir is an empty directory already
+	stdout io.Writer
+	staged string // where it is written; "" once it is gone from there
+}
+
+// PrepareContext says what is wrong with the directory for a context, before
+// any work is done: nothing that exists may be overwritten. A dir of "-" is
+// stdout. Discard the context in the end.
+func PrepareContext(dir string, stdout io.Writer) (*Context, error) {
+	x := &Context{stdout: stdout}
+	parent := os.TempDir()
+	if dir != "-" {
+		x.dir = filepath.Clean(dir) // the name of new/ is new
+		var err error
+		if x.exists, err = isEmptyDir(x.dir); err != nil {
+			return nil, &image.Error{Op: "write context", Object: dir, Err: err, Hint: "name a new directory"}
+		}
+		if parent = filepath.Dir(x.dir); x.exists {
+			parent = x.dir // to rename is all that is left then
+		}
+	}
+	staged, err := os.MkdirTemp(parent, ".docker-flatten-context-")
+	if err != nil {
+		return nil, &image.Error{Op: "write context", Object: dir, Err: cause(err)}
+	}
+	x.staged = staged
+	if err := os.Chmod(staged, 0o755); err != nil {
+		return nil, errors.Join(fmt.Errorf("write context: %w", err), x.Discard())
+	}
+	return x, nil
+}
+
+// isEmptyDir tells an empty directory from nothing at all. Anything else is an
+// error.
+func isEmptyDir(dir string) (bool, error) {
+	info, err := os.Stat(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Lstat(dir); err == nil {
+			return false, errors.New("a symbolic link to nothing")
+		}
+		return false, nil
+	}
+	if err != nil {
+		return false, cause(err)
+	}
+	if !info.IsDir() {
+		return false, errors.New("not a directory")
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false, cause(err)
+	}
+	if len(entries) > 0 {
+		return false, errors.New("the directory isn't empty")
+	}
+	return true, nil
+}
+
+// cause is an error of the os package without the path, which the caller says.
+func cause(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// Write writes the order's build context: the Dockerfile, the layer without
+// whiteouts, and the base where FROM names one that nobody else has. What it
+// writes builds anywhere. opt is for writing the base's archive.
+func (x *Context) Write(ctx context.Context, o Order, opt image.Options) error {
+	parts, err := o.Plan.Context()
+	if err != nil {
+		return err
+	}
+	if err := fill(ctx, x.staged, o, parts, opt); err != nil {
+		return fmt.Errorf("write context: %w", err)
+	}
+	return nil
+}
+
+func fill(ctx context.Context, dir string, o Order, parts *plan.Context, opt image.Options) error {
+	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), parts.Dockerfile, 0o644); err != nil {
+		return err
+	}
+	if parts.Layer.Paths() > 0 {
+		if err := writeLayerFile(ctx, filepath.Join(dir, plan.LayerFile), o, parts); err != nil {
+			return err
+		}
+	}
+	if !parts.NeedsBase {
+		return nil
+	}
+	opt.Compression = image.Compression{}
+	to, err := place.Prepare(ctx, image.Ref{Transport: image.Archive, Path: filepath.Join(dir, plan.BaseFile)}, []string{parts.From}, opt)
+	if err != nil {
+		return err
+	}
+	stored, err := to.Store(ctx, []image.NewImage{o.base(parts.BaseDocument)}, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(stored.Name(ctx), stored.Discard())
+}
+
+// writeLayerFile writes the layer, compressed with gzip, to a new file.
+func writeLayerFile(ctx context.Context, name string, o Order, parts *plan.Context) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	gz, err := archiver.Gz{Multithreaded: true}.OpenWriter(f)
+	if err != nil {
+		return err
+	}
+	bar := o.start(progress.Writing, parts.Layer.Size())
+	err = parts.Layer.Write(ctx, io.MultiWriter(gz, progress.Counter{Bar: bar}), o.sources())
+	bar.Done(err)
+	return errors.Join(err, gz.Close(), f.Close())
+}
+
+// Discard removes what was written; nothing once it is in its place.
+func (x *Context) Discard() error {
+	staged := x.staged
+	x.staged = ""
+	if staged == "" {
+		return nil
+	}
+	return os.RemoveAll(staged)
+}
+
+// Dir is the directory that the context goes to; "" = stdout.
+func (x *Context) Dir() string { return x.dir }
+
+// Publish moves the context to its place, or writes it to stdout.
+func (x *Context) Publish() error {
+	switch {
+	case x.dir == "":
+		if err := tarDirectory(x.stdout, x.staged); err != nil {
+			return fmt.Errorf("write context to stdout: %w", err)
+		}
+		return nil
+	case !x.exists:
+		if err := os.Rename(x.staged, x.dir); err != nil {
+			return fmt.Errorf("write context: %w", err)
+		}
+		x.staged = ""
+		return nil
+	}
+	entries, err := os.ReadDir(x.staged)
+	if err != nil {
+		return fmt.Errorf("write context: %w", err)
+	}
+	for i, e := range entries {
+		if err := os.Rename(filepath.Join(x.staged, e.Name()), filepath.Join(x.dir, e.Name())); err != nil {
+			for _, moved := range entries[:i] {
+				err = errors.Join(err, os.Remove(filepath.Join(x.dir, moved.Name())))
+			}
+			return fmt.Errorf("write context: %w", err)
+		}
+	}
+	return nil
+}
+
+// tarDirectory writes the files of dir as a tar with fixed times and owners.
+func tarDirectory(w io.Writer, dir string) error {
+	out := tar.NewWriter(w)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := tarFile(out, dir, e.Name()); err != nil {
+			return err
+		}
+	}
+	return out.Close()
+}
+
+func tarFile(out *tar.Writer, dir, name string) error {
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err := out.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: info.Size(), Typeflag: tar.TypeReg}); err != nil {
+		return err
+	}
+	_, err = io.Copy(out, f)
+	return err
+}

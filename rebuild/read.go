@@ -1,0 +1,102 @@
+package rebuild
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"docker-flatten/history"
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/layer"
+	"docker-flatten/rebuild/maker"
+	"docker-flatten/rebuild/plan"
+	"docker-flatten/rebuild/progress"
+)
+
+// order reads one platform's image, each layer once, and plans its result: after
+// it nothing is left to do but to write.
+func (o *Options) order(ctx context.Context, im *image.Image, to image.Place, opt image.Options) (maker.Order, error) {
+	evidence, told, err := o.gather(ctx, im, opt)
+	if err != nil {
+		return maker.Order{}, err
+	}
+	settings := plan.Settings{Base: o.Base, Created: o.SourceDate, ByEngine: o.Builder == Engine}
+
+	// Where the base ends decides which layers are kept for a second reading. An
+	// engine that saves an image sends the config document last; what it tells
+	// before serves for that. Should the document say otherwise, layers are read
+	// once more than they need be, and nothing else.
+	var config *plan.Config
+	var base history.Base
+	if im.Config != nil {
+		if config, err = plan.NewConfig(im, settings, evidence); err != nil {
+			return maker.Order{}, err
+		}
+		base = config.Base
+	} else if base, err = plan.FindBase(told, history.Parse(told), nil, settings.Base, evidence); err != nil {
+		return maker.Order{}, err
+	}
+	keepFrom, err := o.keepFrom(ctx, im, base, to)
+	if err != nil {
+		return maker.Order{}, err
+	}
+	im, indexes, err := o.read(ctx, im, keepFrom, opt.Display)
+	if err != nil {
+		return maker.Order{}, err
+	}
+	if config == nil {
+		if config, err = plan.NewConfig(im, settings, evidence); err != nil {
+			return maker.Order{}, err
+		}
+	}
+
+	bar := opt.Display.Start(progress.Merging, im.Ref.String(), 0)
+	tree, err := layer.Merge(indexes[:config.Base.Layers], indexes[config.Base.Layers:])
+	bar.Done(err)
+	if err != nil {
+		return maker.Order{}, err // it says that it comes of merging, and where
+	}
+	p, err := config.With(tree)
+	if err != nil {
+		return maker.Order{}, err
+	}
+	return maker.Order{Plan: p, Image: im, Indexes: indexes, Verify: o.Verify, Display: opt.Display}, nil
+}
+
+// keepFrom is the lowest layer that is read a second time: the first above the
+// base, or the lowest of all where the result carries the base's bytes.
+func (o *Options) keepFrom(ctx context.Context, im *image.Image, base history.Base, to image.Place) (int, error) {
+	if to == nil && o.Context == "" {
+		return len(im.DiffIDs), nil // nothing is written
+	}
+	if o.Context != "" && base.Name == "" {
+		return 0, nil // the base comes along
+	}
+	if to != nil {
+		reads, err := to.ReadsBase(ctx, im, base.Layers)
+		if err != nil {
+			return 0, fmt.Errorf("look for the base: %w", err)
+		}
+		if reads {
+			return 0, nil
+		}
+	}
+	return base.Layers, nil
+}
+
+// read reads every layer once and returns the image, with all that the reading
+// told of it, and the layers' indexes.
+func (o *Options) read(ctx context.Context, im *image.Image, keepFrom int, display progress.Display) (*image.Image, []*layer.Index, error) {
+	indexes := make([]*layer.Index, len(im.DiffIDs))
+	bar := display.Start(progress.Reading, im.Ref.String(), 0)
+	read, err := im.Read(ctx, func(i int) bool { return i >= keepFrom }, func(i int, r io.Reader) error {
+		ix, err := layer.Read(io.TeeReader(r, progress.Counter{Bar: bar}), layer.ReadOptions{Layer: i, Content: o.Verify == maker.Content})
+		if err != nil {
+			return err
+		}
+		indexes[i] = ix
+		return nil
+	})
+	bar.Done(err)
+	return read, indexes, err
+}
