@@ -6,6 +6,8 @@ const (
 	Reading   = "reading"
 	Merging   = "merging"
 	Writing   = "writing"
+	Storing   = "storing"
+	Loading   = "loading"
 	Pushing   = "pushing"
 	Verifying = "verifying"
 )
