@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -12,140 +11,149 @@ import (
 
 // resultLayer is a layer as the result stores it.
 type resultLayer struct {
-	desc   v1.Descriptor
-	raw    json.RawMessage // the source's descriptor; nil = desc says all
-	diffID v1.Hash
-	blob   *blob         // unchanged from the source, or
-	file   sizedReaderAt // made here
-	from   *Image        // whose layer it was, nil for a new one
-}
-
-// item is something that a layout or registry has under its digest.
-type item struct {
 	desc  v1.Descriptor
-	layer *resultLayer // a layer, or
-	doc   []byte       // a config, a manifest or an index
+	raw   json.RawMessage // the source's descriptor; nil = desc says all
+	layer *Layer          // unchanged from the source, or
+	file  File            // made here
+	from  *Image          // whose layer it was, nil for a new one
 }
 
-// bundle is everything that the result consists of where manifests are kept.
-type bundle struct {
-	layers    []item // each digest once
-	configs   []item
-	manifests []item // images' manifests, then indexes, innermost first
-	root      v1.Descriptor
-	images    []StoredImage
+// Item is something that a layout or registry has under its digest: a layer, or
+// a config, a manifest, an index.
+type Item struct {
+	Descriptor v1.Descriptor
+	Document   []byte // nil for a layer
+	From       *Image // whose base's layer it is, as that image's source stores it; else nil
+
+	layer *resultLayer
 }
 
-// all lists the items so that each comes after those that it refers to.
-func (b *bundle) all() []item {
-	var all []item
-	for _, part := range [][]item{b.layers, b.configs, b.manifests} {
+// Bundle is everything that a result consists of where manifests are kept.
+type Bundle struct {
+	Layers    []Item // each digest once
+	Configs   []Item
+	Manifests []Item // images' manifests, then indexes, innermost first
+	Root      v1.Descriptor
+	Images    []StoredImage
+}
+
+// All lists the items so that each comes after those that it refers to.
+func (b *Bundle) All() []Item {
+	var all []Item
+	for _, part := range [][]Item{b.Layers, b.Configs, b.Manifests} {
 		all = append(all, part...)
 	}
 	return all
 }
 
-// bundle makes the new images, their manifests and their index.
-// compressPlain has layers compressed that the source has uncompressed and
-// without descriptors: a registry keeps what it gets.
-func (w *storing) bundle(ctx context.Context, images []NewImage, compressPlain bool) (*bundle, error) {
-	c := w.compression.or(Gzip)
-	convert := false
-	if c.Kind == Zstandard {
-		for _, n := range images {
-			if n.From.isDocker() && n.Write != nil {
-				convert = true
-			}
-		}
+// Bundling says how a Bundle is made.
+type Bundling struct {
+	Options Options // its Compression, and Warn
+	Spools  *Spools // for layers that are compressed
+	// CompressPlain has layers compressed that the source has uncompressed and
+	// without descriptors: a registry keeps what it gets.
+	CompressPlain bool
+}
+
+// Bundle makes new images, their manifests and their index, nil for none.
+func (w Bundling) Bundle(ctx context.Context, images []NewImage, index *Index) (*Bundle, error) {
+	if index == nil && len(images) != 1 {
+		return nil, errors.New("store: several images, but no index to list them")
 	}
+	c := w.Options.Compression.Or(Gzip)
+	convert := convertsToOCI(images, c)
 	if convert {
-		w.opt.warn("layers compressed with zstd need OCI media types: the manifest becomes an OCI one")
+		w.Options.Warnf("layers compressed with zstd need OCI media types: the manifest becomes an OCI one")
 	}
-	b := &bundle{}
+	b := &Bundle{}
 	seen := map[v1.Hash]bool{}
-	manifests := map[*Image]v1.Descriptor{}
+	add := func(to *[]Item, it Item) {
+		if !seen[it.Descriptor.Digest] {
+			seen[it.Descriptor.Digest] = true
+			*to = append(*to, it)
+		}
+	}
+	var manifests []v1.Descriptor
 	for _, n := range images {
-		made, err := w.make(ctx, n, c)
+		made, err := n.Make(ctx, w.Spools, c)
 		if err != nil {
 			return nil, err
 		}
-		layers, err := w.storedLayers(ctx, made, c, convert, compressPlain)
+		layers, err := w.layers(ctx, made, c, convert)
 		if err != nil {
 			return nil, err
 		}
+		compressed := int64(0)
 		for _, l := range layers {
-			if !seen[l.desc.Digest] {
-				seen[l.desc.Digest] = true
-				b.layers = append(b.layers, item{desc: l.desc, layer: l})
-			}
+			compressed += l.desc.Size
+			add(&b.Layers, Item{Descriptor: l.desc, From: l.from, layer: l})
 		}
 		raw, d, err := made.manifest(layers, convert)
 		if err != nil {
 			return nil, err
 		}
-		var parsed v1.Manifest
-		if err := json.Unmarshal(raw, &parsed); err != nil {
-			return nil, fmt.Errorf("make manifest: %w", err)
+		m, err := ParseManifest(raw, d)
+		if err != nil {
+			return nil, err
 		}
-		for _, part := range []struct {
-			to   *[]item
-			desc v1.Descriptor
-			doc  []byte
-		}{{&b.configs, parsed.Config, made.config}, {&b.manifests, d, raw}} {
-			if !seen[part.desc.Digest] {
-				seen[part.desc.Digest] = true
-				*part.to = append(*part.to, item{desc: part.desc, doc: part.doc})
-			}
-		}
+		add(&b.Configs, Item{Descriptor: m.Config, Document: made.Config})
+		add(&b.Manifests, Item{Descriptor: d, Document: raw})
 		var newest v1.Descriptor
-		if made.layer != nil {
+		if made.Layer != nil {
 			newest = layers[len(layers)-1].desc
 		}
-		b.images = append(b.images, made.stored(d, newest))
-		manifests[n.From] = d
-		b.root = d
+		b.Images = append(b.Images, made.Stored(newest, compressed))
+		manifests, b.Root = append(manifests, d), d
 	}
-	if w.src.Index == nil {
-		if len(images) > 1 {
-			return nil, errors.New("store: several images, but no index to list them")
-		}
+	if index == nil {
 		return b, nil
 	}
-	docs, root, err := w.src.Index.rebuild(manifests, convert)
+	docs, root, err := index.rebuild(manifests, convert)
 	if err != nil {
 		return nil, err
 	}
 	for i, doc := range docs {
 		d := root
 		if i < len(docs)-1 {
-			d = v1.Descriptor{MediaType: actualType("", doc), Digest: digestOfBytes(doc), Size: int64(len(doc))}
+			d = v1.Descriptor{MediaType: actualType("", doc), Digest: DigestOf(doc), Size: int64(len(doc))}
 		}
-		b.manifests = append(b.manifests, item{desc: d, doc: doc})
+		b.Manifests = append(b.Manifests, Item{Descriptor: d, Document: doc})
 	}
-	b.root = root
+	b.Root = root
 	return b, nil
 }
 
-// storedLayers are the layers of a new image, lowest first.
-func (w *storing) storedLayers(ctx context.Context, n *newImage, c Compression, convert, compressPlain bool) ([]*resultLayer, error) {
-	oci := convert || !n.From.isDocker()
+// convertsToOCI tells whether manifests of Docker's own format must become OCI
+// ones: a new layer is compressed in a way for which Docker has no media type.
+func convertsToOCI(images []NewImage, c Compression) bool {
+	for _, n := range images {
+		if c.Kind == Zstandard && n.Write != nil && n.From.isDocker() {
+			return true
+		}
+	}
+	return false
+}
+
+// layers are the layers of a new image, lowest first.
+func (w Bundling) layers(ctx context.Context, n *Made, c Compression, convert bool) ([]*resultLayer, error) {
+	oci := convert || !n.New.From.isDocker()
 	var layers []*resultLayer
-	for i, b := range n.base() {
-		l := &resultLayer{desc: b.desc, raw: b.raw, diffID: n.diffIDs[i], blob: b, from: n.From}
-		var err error
-		if b.raw != nil {
-			if convert {
-				l.desc.MediaType = ociType(l.desc.MediaType)
+	for _, b := range n.New.Base() {
+		l := &resultLayer{desc: b.desc, raw: b.raw, layer: b, from: n.New.From}
+		if b.raw == nil {
+			var err error
+			if l, err = w.described(ctx, b, c); err != nil {
+				return nil, err
 			}
-		} else if l, err = w.described(ctx, b, c, compressPlain); err != nil {
-			return nil, err
+		} else if convert {
+			l.desc.MediaType = ociType(l.desc.MediaType)
 		}
 		layers = append(layers, l)
 	}
-	if n.layer != nil {
+	if n.Layer != nil {
 		layers = append(layers, &resultLayer{
-			desc:   v1.Descriptor{MediaType: layerType(n.layer.kind, oci), Digest: n.layer.digest, Size: n.layer.size},
-			diffID: n.layer.diffID, file: n.layer.file,
+			desc: v1.Descriptor{MediaType: layerType(n.Layer.Kind, oci), Digest: n.Layer.Digest, Size: n.Layer.Size},
+			file: n.Layer.File,
 		})
 	}
 	return layers, nil
@@ -154,18 +162,18 @@ func (w *storing) storedLayers(ctx context.Context, n *newImage, c Compression, 
 // described makes a descriptor for a layer that has none, and compresses it if
 // it must be: because a registry would keep it uncompressed, or because no
 // media type says how it is compressed.
-func (w *storing) described(ctx context.Context, b *blob, c Compression, compressPlain bool) (*resultLayer, error) {
-	if err := b.check(ctx); err != nil {
+func (w Bundling) described(ctx context.Context, b *Layer, c Compression) (*resultLayer, error) {
+	if err := b.Check(ctx); err != nil {
 		return nil, err
 	}
-	switch {
-	case b.kind == Gzip, b.kind == Zstandard, b.kind == Uncompressed && (!compressPlain || c.Kind == Uncompressed):
+	switch kind := b.learnt.kind; {
+	case kind == Gzip, kind == Zstandard, kind == Uncompressed && (!w.CompressPlain || c.Kind == Uncompressed):
 		return &resultLayer{
-			desc:   v1.Descriptor{MediaType: layerType(b.kind, true), Digest: b.digest, Size: b.size},
-			diffID: b.diffID, blob: b,
+			desc:  v1.Descriptor{MediaType: layerType(kind, true), Digest: b.learnt.digest, Size: b.learnt.size},
+			layer: b,
 		}, nil
 	}
-	f, err := w.temp.create()
+	f, err := w.Spools.Create()
 	if err != nil {
 		return nil, err
 	}
@@ -174,29 +182,30 @@ func (w *storing) described(ctx context.Context, b *blob, c Compression, compres
 		return nil, err
 	}
 	again := NewImage{Size: size, Write: func(ctx context.Context, out io.Writer) error {
-		r, err := b.reader(ctx)
+		r, err := b.Reader(ctx)
 		if err != nil {
 			return err
 		}
 		_, err = io.Copy(out, r)
 		return errors.Join(err, r.Close())
 	}}
-	made, err := again.compress(ctx, f, c.or(Gzip))
+	made, err := again.compress(ctx, f, c)
 	if err != nil {
 		return nil, err
 	}
 	return &resultLayer{
-		desc:   v1.Descriptor{MediaType: layerType(made.kind, true), Digest: made.digest, Size: made.size},
-		diffID: b.diffID, file: made.file,
+		desc: v1.Descriptor{MediaType: layerType(made.Kind, true), Digest: made.Digest, Size: made.Size},
+		file: made.File,
 	}, nil
 }
 
-// tarSize is the length of the layer's uncompressed tar.
-func (b *blob) tarSize(ctx context.Context) (int64, error) {
-	if b.checked && b.kind == Uncompressed {
-		return b.size, nil
+// tarSize is the length of the layer's uncompressed tar; the layer has been
+// checked.
+func (l *Layer) tarSize(ctx context.Context) (int64, error) {
+	if l.learnt.kind == Uncompressed {
+		return l.learnt.size, nil
 	}
-	r, err := b.reader(ctx)
+	r, err := l.Reader(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -204,16 +213,16 @@ func (b *blob) tarSize(ctx context.Context) (int64, error) {
 	return n, errors.Join(err, r.Close())
 }
 
-// writeTo writes the item's bytes, checking the digest of what comes from the
+// WriteTo writes the item's bytes, checking the digest of what comes from the
 // source.
-func (it item) writeTo(ctx context.Context, w io.Writer) error {
+func (it Item) WriteTo(ctx context.Context, w io.Writer) error {
 	switch {
 	case it.layer == nil:
-		_, err := w.Write(it.doc)
+		_, err := w.Write(it.Document)
 		return err
 	case it.layer.file != nil:
 		_, err := io.Copy(w, io.NewSectionReader(it.layer.file, 0, it.layer.file.Size()))
 		return err
 	}
-	return it.layer.blob.copyTo(ctx, w, it.desc.Size)
+	return it.layer.layer.CopyTo(ctx, w, it.Descriptor.Size)
 }

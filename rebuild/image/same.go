@@ -2,34 +2,43 @@ package image
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// Equals tells whether old is what Store would make of images of s, as far as
-// that can be told without writing their layers: it has the same configs for
-// the diff IDs that old has, and the same manifests and index for the layers
-// that old has. What a layer on top of the base holds is not compared.
-func (s *Source) Equals(images []NewImage, old *Source) (bool, error) {
-	if len(old.Images) != len(images) || (old.Index == nil) != (s.Index == nil) {
+// Same tells whether old is what would be stored of images and index, nil for
+// none, as far as that can be told without writing layers: it has the same
+// config documents for the diff IDs that old has, the same manifests and index
+// for the layers that old has, and its new layers are compressed as they would
+// be. What a layer on top of the base holds is not compared.
+func Same(ctx context.Context, images []NewImage, index *Index, old *Source, c Compression) (bool, error) {
+	if len(old.Images) != len(images) || (old.Index == nil) != (index == nil) || c.Level != 0 { // a level is nowhere to be seen
 		return false, nil
 	}
-	manifests := map[*Image]v1.Descriptor{}
+	convert := convertsToOCI(images, c)
+	var manifests []v1.Descriptor
 	for i, n := range images {
-		same, err := n.equals(old.Images[i])
+		im := old.Images[i]
+		same, err := n.equals(ctx, im, c, convert)
 		if err != nil || !same {
 			return false, err
 		}
-		manifests[n.From] = old.Images[i].Descriptor
+		if im.Manifest != nil {
+			manifests = append(manifests, im.Manifest.Descriptor)
+		}
 	}
-	if s.Index == nil {
+	if index == nil {
 		return true, nil
 	}
-	_, root, err := s.Index.rebuild(manifests, s.Index.MediaType != old.Index.MediaType)
-	return err == nil && root.Digest == old.Index.descriptor.Digest, err
+	_, root, err := index.rebuild(manifests, convert)
+	return err == nil && root.Digest == old.Index.Descriptor.Digest, err
 }
 
-func (n NewImage) equals(old *Image) (bool, error) {
+// equals compares one image, and its manifest where old has one.
+func (n NewImage) equals(ctx context.Context, old *Image, c Compression, convert bool) (bool, error) {
 	layers := n.Keep
 	if n.Write != nil {
 		layers++
@@ -38,14 +47,18 @@ func (n NewImage) equals(old *Image) (bool, error) {
 		return false, nil
 	}
 	config, err := n.Config(old.DiffIDs)
-	if err != nil || !bytes.Equal(config, old.RawConfig) {
+	if err != nil || !bytes.Equal(config, old.Config) {
 		return false, err
+	}
+	if n.Write != nil {
+		if kind, err := old.layers[n.Keep].compression(ctx); err != nil || kind != c.Kind {
+			return false, err
+		}
 	}
 	if old.Manifest == nil {
 		return true, nil
 	}
-	made := &newImage{NewImage: n, config: config, diffIDs: old.DiffIDs}
-	convert := n.From.isDocker() && !old.isDocker()
+	made := &Made{New: n, Config: config, DiffIDs: old.DiffIDs}
 	var list []*resultLayer
 	for i, b := range old.layers {
 		l := &resultLayer{desc: b.desc, raw: b.raw}
@@ -59,8 +72,51 @@ func (n NewImage) equals(old *Image) (bool, error) {
 		list = append(list, l)
 	}
 	if n.Write != nil {
-		made.layer = &newLayer{}
+		made.Layer = &MadeLayer{}
 	}
 	raw, _, err := made.manifest(list, convert)
-	return err == nil && bytes.Equal(raw, old.rawManifest), err
+	return err == nil && bytes.Equal(raw, old.Manifest.Raw), err
+}
+
+// markPrefix is how the comment of a history entry begins that this program
+// made.
+const markPrefix = "docker-flatten: "
+
+// IsResult tells whether an image was made by this program, by its history.
+func IsResult(im *Image) bool {
+	var config struct {
+		History []struct {
+			Comment string `json:"comment"`
+		} `json:"history"`
+	}
+	if json.Unmarshal(im.Config, &config) != nil {
+		return false
+	}
+	for _, h := range config.History {
+		if strings.HasPrefix(h.Comment, markPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// NewFound returns an earlier result of images, which old has. Name gives it the
+// names that it lacks; nil if it can't lack any.
+func NewFound(old *Source, images []NewImage, name func(ctx context.Context) (seen bool, err error)) *Found {
+	if name == nil {
+		name = func(context.Context) (bool, error) { return true, nil }
+	}
+	var list []StoredImage
+	for i, im := range old.Images {
+		s := StoredImage{ConfigDigest: DigestOf(im.Config), DiffIDs: im.DiffIDs, Compressed: im.CompressedSize()}
+		if images[i].Write != nil {
+			top := im.layers[images[i].Keep]
+			s.Layer, s.DiffID = top.desc, im.DiffIDs[images[i].Keep]
+			if s.Layer.Size == 0 && top.file != nil {
+				s.Layer.Size = top.file.Size()
+			}
+		}
+		list = append(list, s)
+	}
+	return &Found{Source: old, Stored: NewStored(old.ID, list, name, nil)}
 }

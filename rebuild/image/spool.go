@@ -7,20 +7,20 @@ import (
 	"sync"
 )
 
-// spools makes the temporary files of one source or one store. Where the system
+// Spools makes the temporary files of one source or one store. Where the system
 // allows it a file is unlinked as soon as it is open, so that nothing stays
 // behind however the program ends; elsewhere Close removes it.
-type spools struct {
-	dir string // "" = os.TempDir()
+type Spools struct {
+	Dir string // "" = os.TempDir()
 
 	mu    sync.Mutex
 	open  map[*os.File]string // and the name to remove, "" once unlinked
 	ended bool
 }
 
-// create returns a new, empty file, open for reading and writing.
-func (s *spools) create() (*os.File, error) {
-	f, err := os.CreateTemp(s.dir, "docker-flatten-*")
+// Create returns a new, empty file, open for reading and writing.
+func (s *Spools) Create() (*os.File, error) {
+	f, err := os.CreateTemp(s.Dir, "docker-flatten-*")
 	if err != nil {
 		return nil, fmt.Errorf("make temporary file: %w", err)
 	}
@@ -40,8 +40,8 @@ func (s *spools) create() (*os.File, error) {
 	return f, nil
 }
 
-// drop gives back the space of a file that create made.
-func (s *spools) drop(f *os.File) error {
+// Drop gives back the space of a file that Create made.
+func (s *Spools) Drop(f *os.File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name, ok := s.open[f]
@@ -53,7 +53,7 @@ func (s *spools) drop(f *os.File) error {
 }
 
 // Close gives back the space of every file.
-func (s *spools) Close() error {
+func (s *Spools) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended = true
