@@ -152,6 +152,20 @@ func Unchanged(im *image.Image) image.NewImage {
 	return image.NewImage{From: im, Keep: len(im.DiffIDs), Config: func([]v1.Hash) ([]byte, error) { return im.Config, nil }}
 }
 
+// Marked is the image with a history entry that has the mark.
+func Marked(n image.NewImage, mark string) image.NewImage {
+	config := n.Config
+	n.Mark = mark
+	n.Config = func(diffIDs []v1.Hash) ([]byte, error) {
+		raw, err := config(diffIDs)
+		if err != nil {
+			return nil, err
+		}
+		return append(bytes.TrimSuffix(raw, []byte("}")), `,"history":[{"comment":"`+mark+`"}]}`...), nil
+	}
+	return n
+}
+
 // StoreErr stores images of src and gives them their names. After an error the
 // result is discarded.
 func StoreErr(t testing.TB, dest string, src *image.Source, images []image.NewImage, names []string, opt image.Options) (*image.Stored, error) {

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,14 +23,25 @@ type Output struct {
 	path    string // as it was given; "-" = stdout
 	real    string // the file that it leads to, since renaming would put a file in the place of a link
 	special bool   // no file may take its place: stdout, a device, a pipe
-	exists  bool
 	outer   string // how the archive as a whole is compressed
 	opt     image.Options
+
+	judge   func(context.Context, *Tar) (Standing, error)
+	was     os.FileInfo // of the file that stood there when it was judged; nil = none
+	refused error       // it may not be replaced, but may be found to be what would be stored
 }
 
-// PrepareOutput makes sure that a file can be put at path. Nothing is made.
-func PrepareOutput(path string, opt image.Options) (*Output, error) {
-	o := &Output{path: path, real: path, outer: outerOf(path), opt: opt}
+// Standing is what is in a file where a result is to go.
+type Standing struct {
+	Images []*image.Image // one, or those of one index
+	Names  []string       // that they have
+	Get    []string       // the result's
+}
+
+// PrepareOutput makes sure that a file can be put at path, and that none is lost
+// by it: judge tells what the archive that stands there holds. Nothing is made.
+func PrepareOutput(ctx context.Context, path string, opt image.Options, judge func(context.Context, *Tar) (Standing, error)) (*Output, error) {
+	o := &Output{path: path, real: path, outer: outerOf(path), opt: opt, judge: judge}
 	if path == "-" {
 		o.special = true
 		return o, nil
@@ -38,22 +50,96 @@ func PrepareOutput(path string, opt image.Options) (*Output, error) {
 	switch {
 	case err == nil && info.IsDir():
 		return nil, &image.Error{Op: "write", Object: path, Err: errors.New("is a directory")}
-	case err == nil && info.Mode().IsRegular():
-		o.exists = true
-		if o.real, err = filepath.EvalSymlinks(path); err != nil {
-			return nil, image.PathError("write", path, err)
-		}
-		return o, nil
-	case err == nil:
+	case err == nil && !info.Mode().IsRegular():
 		o.special = true
 		return o, nil
-	case !errors.Is(err, fs.ErrNotExist):
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, image.PathError("write to", path, err)
 	}
 	if o.real, err = linkTarget(path); err != nil {
 		return nil, image.PathError("write", path, err)
 	}
-	return o, CheckDir(o.real)
+	if err := CheckDir(o.real); err != nil {
+		return nil, err
+	}
+	return o, o.look(ctx)
+}
+
+// look judges the file that stands there: an earlier result that shares a name
+// with the new one, or has none where that has none, may be replaced; an image
+// that this program didn't make may only be found; anything else is an error.
+func (o *Output) look(ctx context.Context) error {
+	o.was, o.refused = nil, nil
+	info, err := os.Stat(o.real)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return image.PathError("write", o.path, err)
+	}
+	o.was = info
+	if o.opt.Force {
+		return nil
+	}
+	s, err := o.standing(ctx)
+	var said *image.Error
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &said):
+		return o.lost("isn't an earlier result: " + said.Err.Error())
+	case err != nil:
+		return o.lost("isn't an earlier result: " + err.Error())
+	case !slices.ContainsFunc(s.Images, image.IsResult):
+		o.refused = o.lost("holds an image that isn't an earlier result")
+	case len(s.Names) == 0 && len(s.Get) > 0:
+		return o.lost("holds a result without a name")
+	case len(s.Names) > 0 && !slices.ContainsFunc(s.Get, func(n string) bool { return slices.Contains(s.Names, n) || image.HasName(s.Names, n) }):
+		return o.lost("holds the result " + s.Names[0])
+	}
+	return nil
+}
+
+// standing tells what the file that stands there holds.
+func (o *Output) standing(ctx context.Context) (Standing, error) {
+	ix, _, err := o.Tar(ctx)
+	if err != nil {
+		return Standing{}, err
+	}
+	s, err := o.judge(ctx, ix)
+	return s, errors.Join(err, ix.Close())
+}
+
+// lost is the error for a file that would be lost.
+func (o *Output) lost(why string) error {
+	return &image.Error{Op: "write", Object: o.path, Err: errors.New("the file is there already, and " + why), Hint: "--force replaces it"}
+}
+
+// Exists tells whether a file stands there.
+func (o *Output) Exists() bool { return o.was != nil }
+
+// Tar opens the file that stands there. Right tells whether it is compressed as
+// it is called.
+func (o *Output) Tar(ctx context.Context) (ix *Tar, right bool, err error) {
+	ix, err = OpenTar(ctx, o.real, image.Options{TempDir: o.opt.TempDir})
+	return ix, err == nil && ix.Kind == o.outer, err
+}
+
+// Refused is the error for an image that stands there, and may be found to be
+// what would be stored, but not be replaced; else nil.
+func (o *Output) Refused() error { return o.refused }
+
+// again makes sure that a file that was written since the first look isn't lost.
+func (o *Output) again(ctx context.Context) error {
+	was := o.was
+	info, err := os.Stat(o.real)
+	if errors.Is(err, fs.ErrNotExist) || o.opt.Force {
+		return nil
+	}
+	if err == nil && was != nil && os.SameFile(was, info) && info.ModTime().Equal(was.ModTime()) && info.Size() == was.Size() {
+		return nil
+	}
+	return cmp.Or(o.look(ctx), o.refused)
 }
 
 // CheckDir makes sure that there is a directory to put path in.
@@ -69,26 +155,32 @@ func CheckDir(path string) error {
 	return nil
 }
 
-// linkTarget is the path of the file that is missing at path, through links
-// that lead nowhere yet.
+// linkTarget is the file that path leads to through symbolic links, which may
+// be missing.
 func linkTarget(path string) (string, error) {
-	for range 40 { // as many as Linux follows
-		info, err := os.Lstat(path)
+	for range 40 { // as many links as Linux follows
+		dir, file := filepath.Split(path)
+		real, err := filepath.EvalSymlinks(cmp.Or(dir, "."))
 		if errors.Is(err, fs.ErrNotExist) {
-			return path, nil
+			return path, nil // there is no directory, as CheckDir says
 		}
 		if err != nil {
 			return "", err
 		}
-		if info.Mode().Type() != fs.ModeSymlink {
+		path = filepath.Join(real, file)
+		info, err := os.Lstat(path)
+		if errors.Is(err, fs.ErrNotExist) {
 			return path, nil
+		}
+		if err != nil || info.Mode().Type() != fs.ModeSymlink {
+			return path, err
 		}
 		to, err := os.Readlink(path)
 		if err != nil {
 			return "", err
 		}
 		if !filepath.IsAbs(to) {
-			to = filepath.Join(filepath.Dir(path), to)
+			to = real + string(filepath.Separator) + to // not cleaned: .. may come after a link
 		}
 		path = to
 	}
@@ -112,9 +204,6 @@ func outerOf(path string) string {
 // Compressed tells whether the archive is compressed as a whole.
 func (o *Output) Compressed() bool { return o.outer != image.Uncompressed }
 
-// Kind is how the archive is compressed as a whole.
-func (o *Output) Kind() string { return o.outer }
-
 // Inner is the kind of compression of a new layer in the archive, where the
 // layers that are kept have the kind kept, "" for none that is kept: the same,
 // since some readers take the first layer's for that of all.
@@ -126,33 +215,6 @@ func (o *Output) Inner(kept string) string {
 		return image.Uncompressed // it isn't compressed twice
 	}
 	return image.Gzip
-}
-
-// Readable tells whether a file is there that could be an earlier result.
-func (o *Output) Readable() bool { return o.exists }
-
-// Standing judges what is in the file: images under some names, which are to be
-// replaced by images that get others. An earlier result that shares a name, or
-// has none where the new one has none, may be replaced; what has no mark may
-// only be found, and refused says why. Anything else is an error.
-func (o *Output) Standing(images []*image.Image, have, get []string) (refused, err error) {
-	shares := len(have)+len(get) == 0 || slices.ContainsFunc(get, func(n string) bool { return slices.Contains(have, n) || image.HasName(have, n) })
-	marked := slices.ContainsFunc(images, image.IsResult)
-	switch {
-	case !marked:
-		return o.Refused("holds an image that isn't an earlier result"), nil
-	case !shares && len(have) == 0:
-		return nil, o.Refused("holds a result without a name")
-	case !shares:
-		return nil, o.Refused("holds the result " + have[0])
-	}
-	return nil, nil
-}
-
-// Refused is the error for a file that would be lost if the output took its
-// place.
-func (o *Output) Refused(why string) error {
-	return &image.Error{Op: "write", Object: o.path, Err: fmt.Errorf("the file is there already, and %s", why), Hint: "--force replaces it"}
 }
 
 // Put writes an archive of the records beside the file, and returns what names
@@ -172,7 +234,10 @@ func (o *Output) Put(ctx context.Context, records []Record, from io.Closer) (nam
 		}
 		return nil, nil, err
 	}
-	return func(context.Context) (bool, error) {
+	return func(ctx context.Context) (bool, error) {
+		if err := o.again(ctx); err != nil {
+			return false, err
+		}
 		if err := os.Rename(temp, o.real); err != nil {
 			return false, image.PathError("write", o.path, err)
 		}
