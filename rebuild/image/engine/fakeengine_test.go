@@ -35,6 +35,7 @@ type fakeEngine struct {
 	sent   func()            // called when it has an archive's last byte
 
 	mu      sync.Mutex
+	blobs   map[v1.Hash][]byte    // layers' tars (graphdriver) or blobs (containerd) by digest
 	images  map[string]*fakeImage // by ID
 	layers  map[v1.Hash]bool      // diff IDs (graphdriver) or blobs (containerd)
 	loads   []imagetest.Members   // names of the imagetest.Members of each load that came whole
@@ -43,13 +44,14 @@ type fakeEngine struct {
 }
 
 type fakeImage struct {
-	diffIDs []v1.Hash
-	names   []string
-	parent  string
+	diffIDs  []v1.Hash
+	names    []string
+	parent   string
+	comments []string // of the history, nil = what the test thinks nothing of
 }
 
 func newFakeEngine(t *testing.T, store engine.Store) (*fakeEngine, image.Options) {
-	e := &fakeEngine{store: store, saved: map[string][]byte{}, images: map[string]*fakeImage{}, layers: map[v1.Hash]bool{}}
+	e := &fakeEngine{store: store, saved: map[string][]byte{}, images: map[string]*fakeImage{}, layers: map[v1.Hash]bool{}, blobs: map[v1.Hash][]byte{}}
 	server := httptest.NewServer(e)
 	t.Cleanup(server.Close)
 	return e, image.Options{TempDir: t.TempDir(), Client: func() (*client.Client, error) {
@@ -62,7 +64,9 @@ func (e *fakeEngine) add(im imagetest.Raw, id string, saved []byte) {
 	f := &fakeImage{names: im.Names}
 	for i, l := range im.Layers {
 		f.diffIDs = append(f.diffIDs, imagetest.Digest(l))
-		e.layers[imagetest.Digest(l)], e.layers[imagetest.Digest(im.Blob(i))] = true, true
+		for _, b := range [][]byte{l, im.Blob(i)} {
+			e.layers[imagetest.Digest(b)], e.blobs[imagetest.Digest(b)] = true, b
+		}
 	}
 	e.images[id], e.saved[id] = f, saved
 }
@@ -150,6 +154,14 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			reply(map[string]string{"message": "layer does not exist"})
 			return
 		}
+		if action == "history" && im.comments != nil {
+			list := []map[string]any{}
+			for _, c := range slices.Backward(im.comments) {
+				list = append(list, map[string]any{"Comment": c})
+			}
+			reply(list)
+			return
+		}
 		if action == "history" {
 			reply([]map[string]any{{"CreatedBy": "newest", "Size": 0}, {"CreatedBy": "oldest", "Size": 7}})
 			return
@@ -219,9 +231,11 @@ func (e *fakeEngine) load(body io.Reader) map[string]string {
 			return map[string]string{"error": "invalid diffID for layer"}
 		}
 		e.layers[diffIDs[i]], e.layers[imagetest.Digest(b)] = true, true
+		e.blobs[diffIDs[i]], e.blobs[imagetest.Digest(b)] = tar, b
 	}
 	if e.images[id] == nil {
-		e.images[id] = &fakeImage{diffIDs: diffIDs}
+		e.images[id] = &fakeImage{diffIDs: diffIDs, comments: comments(config)}
+		e.saved[id] = e.save(contents, config, diffIDs)
 	}
 	return map[string]string{"stream": "Loaded image ID: " + id}
 }
@@ -259,4 +273,43 @@ func (e *fakeEngine) loadLayout(contents map[string][]byte) (id string, config [
 		blobs = append(blobs, b)
 	}
 	return d.Digest.String(), contents[image.BlobPath(m.Config.Digest)], blobs, nil
+}
+
+// comments are those of a config document's history.
+func comments(config []byte) []string {
+	var c struct{ History []struct{ Comment string } }
+	imagetest.Must(json.Unmarshal(config, &c))
+	list := []string{}
+	for _, h := range c.History {
+		list = append(list, h.Comment)
+	}
+	return list
+}
+
+// save is what docker save writes of an image that docker load brought in the
+// files given.
+func (e *fakeEngine) save(loaded map[string][]byte, config []byte, diffIDs []v1.Hash) []byte {
+	var f imagetest.Members
+	saved := imagetest.Saved{Config: imagetest.Digest(config).Hex + ".json"}
+	if e.store != engine.Containerd {
+		for _, d := range diffIDs {
+			saved.Layers = append(saved.Layers, d.Hex+".tar")
+			f = append(f, d.Hex+".tar", e.blobs[d])
+		}
+	} else {
+		var ix v1.IndexManifest
+		imagetest.Must(json.Unmarshal(loaded["index.json"], &ix))
+		name := image.BlobPath(ix.Manifests[0].Digest)
+		f = append(f, name, loaded[name])
+		var m v1.Manifest
+		imagetest.Must(json.Unmarshal(loaded[name], &m))
+		for _, l := range m.Layers {
+			saved.Layers = append(saved.Layers, image.BlobPath(l.Digest))
+			f = append(f, image.BlobPath(l.Digest), e.blobs[l.Digest])
+		}
+		f = append(f, "index.json", loaded["index.json"])
+	}
+	raw, err := json.Marshal([]imagetest.Saved{saved})
+	imagetest.Must(err)
+	return append(f, saved.Config, config, "manifest.json", raw).Tar()
 }
