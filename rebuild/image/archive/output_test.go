@@ -305,3 +305,34 @@ func TestUnmarkedImageIsOnlyFound(t *testing.T) {
 		}
 	}
 }
+
+// Stdout gets the archive when the result is named, and nothing before or
+// instead.
+func TestStdoutIsWrittenAtTheNaming(t *testing.T) {
+	im := read(t)
+	for _, ref := range []string{"docker-archive:-", "oci-archive:-"} {
+		var out bytes.Buffer
+		temp := t.TempDir()
+		p, err := place.Prepare(t.Context(), imagetest.Ref(t, ref), []string{"demo:1"}, image.Options{Stdout: &out, TempDir: temp})
+		imagetest.Must(err)
+		for _, named := range []bool{false, true} {
+			if found, err := p.Existing(t.Context(), []image.NewImage{result(im)}, nil); found != nil || err != nil {
+				t.Errorf("%s: found %v, %v", ref, found, err)
+			}
+			stored, err := p.Store(t.Context(), []image.NewImage{result(im)}, nil)
+			imagetest.Must(err)
+			if out.Len() != 0 {
+				t.Errorf("%s: %d bytes before the naming", ref, out.Len())
+			}
+			if named {
+				imagetest.Must(stored.Name(t.Context()))
+			}
+			imagetest.Must(stored.Discard())
+		}
+		back := imagetest.Open(t, imagetest.Write(t, "x.tar", out.Bytes()), image.Options{}).Images[0]
+		imagetest.SameLayers(t, imagetest.ReadAll(t, back), [][]byte{imagetest.Base, imagetest.Merged12})
+		if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
+			t.Errorf("%s: left behind %v, %v", ref, left, err)
+		}
+	}
+}

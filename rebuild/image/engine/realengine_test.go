@@ -204,3 +204,41 @@ func TestRealEngineTakesAnIndex(t *testing.T) {
 		t.Errorf("a platform that it lacks: %v", err)
 	}
 }
+
+// What an engine has, named or not, is found by its config document, and gets
+// the names that it lacks.
+func TestRealEngineFindsItsResult(t *testing.T) {
+	cli, opt := realEngine(t)
+	in := imagetest.Raw{Layers: [][]byte{imagetest.Tar(fmt.Sprintf("found-%d", os.Getpid())), imagetest.Upper, imagetest.Third}}
+	im := imagetest.Open(t, imagetest.Write(t, "in.tar", imagetest.DockerArchive(in)), image.Options{}).Images[0]
+	imagetest.ReadAll(t, im)
+	n := imagetest.Marked(imagetest.Flat(im, 1, imagetest.Merged12), mark)
+	names := []string{"image-test-found:1", "image-test-found:2"}
+	p := prepare(t, opt, names...)
+	t.Cleanup(func() { remove(t, cli, names...) })
+	if found, err := p.Existing(t.Context(), []image.NewImage{n}, nil); err != nil || found != nil {
+		t.Fatalf("found before it was stored: %v, %v", found, err)
+	}
+	first, err := p.Store(t.Context(), []image.NewImage{n}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, state := range []string{"without a name", "with names"} {
+		found, err := p.Existing(t.Context(), []image.NewImage{n}, nil)
+		if err != nil || found == nil || found.Stored.ID != first.ID {
+			t.Fatalf("%s it is %v, %v", state, found, err)
+		}
+		imagetest.SameLayers(t, imagetest.ReadAll(t, found.Source.Images[0]), [][]byte{in.Layers[0], imagetest.Merged12})
+		imagetest.Must(found.Stored.Name(t.Context()))
+		imagetest.Must(found.Source.Close())
+		for _, name := range names {
+			if inspect, err := cli.ImageInspect(t.Context(), name); err != nil || inspect.ID != first.ID {
+				t.Errorf("%s is %s, %v", name, inspect.ID, err)
+			}
+		}
+	}
+	again := imagetest.Marked(imagetest.Flat(im, 1, imagetest.Merged12), mark+" again")
+	if found, err := p.Existing(t.Context(), []image.NewImage{again}, nil); err != nil || found != nil {
+		t.Errorf("another one is found: %v, %v", found, err)
+	}
+}

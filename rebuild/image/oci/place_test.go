@@ -108,7 +108,7 @@ func TestFoundInALayoutGetsAllNames(t *testing.T) {
 				t.Errorf("%s is another image: %v", name, err)
 			}
 		}
-		if again := c.names != nil && len(c.names) == 1 && c.ref == "oci:"+root; again && !slices.Equal(before, after) {
+		if again := len(c.names) == 1 && c.ref == "oci:"+root; again && !slices.Equal(before, after) {
 			t.Errorf("nothing was to be named, but %q became %q", before, after)
 		}
 	}
