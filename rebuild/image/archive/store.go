@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -81,20 +80,9 @@ func (p *place) Store(ctx context.Context, images []image.NewImage, _ *image.Ind
 
 // Existing looks at the file that is there.
 func (p *place) Existing(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Found, error) {
-	if !p.output.Exists() || len(images) != 1 {
-		return nil, p.output.Refused()
-	}
-	ix, right, err := p.output.Tar(ctx)
-	if err != nil {
-		return nil, cmp.Or(ctx.Err(), p.output.Refused()) // with --force anything may be there
-	}
-	var old *image.Source
-	same := false
-	if right {
-		old, same, err = p.compare(ctx, ix, images)
-	}
-	if err != nil || !same {
-		return nil, cmp.Or(err, p.output.Refused(), ix.Close())
+	old, err := p.output.Find(ctx, func(ix *Tar) (*image.Source, bool, error) { return p.compare(ctx, ix, images) })
+	if old == nil || err != nil {
+		return nil, err
 	}
 	return image.NewFound(old, images, nil), nil
 }
@@ -103,7 +91,7 @@ func (p *place) Existing(ctx context.Context, images []image.NewImage, index *im
 // stored.
 func (p *place) compare(ctx context.Context, ix *Tar, images []image.NewImage) (*image.Source, bool, error) {
 	old, err := p.open(ctx, ix)
-	if err != nil || !slices.Equal(old.Images[0].Names, image.TagNames(p.names)) {
+	if err != nil || len(images) != 1 || !slices.Equal(old.Images[0].Names, image.TagNames(p.names)) {
 		return nil, false, ctx.Err() // with --force anything may be there
 	}
 	kept, err := images[0].KeptKind(ctx)

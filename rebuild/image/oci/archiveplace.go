@@ -75,20 +75,9 @@ func (p *archivePlace) options(ctx context.Context, images []image.NewImage) (im
 // Existing looks at the file that is there: an earlier result has the very same
 // index.json.
 func (p *archivePlace) Existing(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Found, error) {
-	if !p.output.Exists() {
-		return nil, nil
-	}
-	ix, right, err := p.output.Tar(ctx)
-	if err != nil {
-		return nil, cmp.Or(ctx.Err(), p.output.Refused()) // with --force anything may be there
-	}
-	var old *image.Source
-	same := false
-	if right {
-		old, same, err = p.compare(ctx, ix, images, index)
-	}
-	if err != nil || !same {
-		return nil, cmp.Or(err, p.output.Refused(), ix.Close())
+	old, err := p.output.Find(ctx, func(ix *archive.Tar) (*image.Source, bool, error) { return p.compare(ctx, ix, images, index) })
+	if old == nil || err != nil {
+		return nil, err
 	}
 	return image.NewFound(old, images, nil), nil
 }
