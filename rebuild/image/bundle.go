@@ -2,21 +2,11 @@ package image
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
-
-// resultLayer is a layer as the result stores it.
-type resultLayer struct {
-	desc  v1.Descriptor
-	raw   json.RawMessage // the source's descriptor; nil = desc says all
-	layer *Layer          // unchanged from the source, or
-	file  File            // made here
-	from  *Image          // whose layer it was, nil for a new one
-}
 
 // Item is something that a layout or registry has under its digest: a layer, or
 // a config, a manifest, an index.

@@ -83,13 +83,3 @@ func PathError(op, path string, err error) error {
 	}
 	return e
 }
-
-// WhatStands words why a file isn't an image that could be read, for the error
-// that it may not be replaced.
-func WhatStands(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
-		err = e.Err
-	}
-	return "isn't an earlier result: " + err.Error()
-}

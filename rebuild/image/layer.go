@@ -13,13 +13,6 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// LayerSource is a layer that can be read as often as one likes: Open returns
-// its uncompressed tar. One whose tar lies uncompressed in a file is an
-// io.ReaderAt too, and one that an engine here has unpacked an *UnpackedLayer.
-type LayerSource interface {
-	Open() (io.ReadCloser, error)
-}
-
 // File is the contents of a file, or a stretch of a file.
 type File interface {
 	io.ReaderAt
@@ -142,6 +135,14 @@ func (l *Layer) Check(ctx context.Context) error {
 	}
 	_, err = io.Copy(io.Discard, r)
 	return errors.Join(err, r.Close())
+}
+
+// Files are the files of a layer that an engine has unpacked.
+type Files interface {
+	// Get opens the file that the layer has at a path without a leading slash,
+	// and none outside the layer.
+	Get(name string) (io.ReadCloser, error)
+	io.Closer
 }
 
 // layerReader reads a layer's uncompressed tar and checks its digests.
@@ -286,71 +287,6 @@ func (l *Layer) compression(ctx context.Context) (string, error) {
 		err = nil
 	}
 	return KindOf(head[:n]), errors.Join(err, r.Close())
-}
-
-// source returns the layer as something that can be read again.
-func (l *Layer) source(ctx context.Context) LayerSource {
-	kind := l.Kind()
-	switch {
-	case kind != "" && l.files != nil:
-		return &UnpackedLayer{storedLayer: storedLayer{l, ctx}}
-	case kind == Uncompressed && l.file != nil:
-		return plainLayer{l.file}
-	}
-	return &storedLayer{l, ctx}
-}
-
-// plainLayer is a layer whose tar lies in a file as it is.
-type plainLayer struct{ File }
-
-func (l plainLayer) Open() (io.ReadCloser, error) {
-	return io.NopCloser(io.NewSectionReader(l, 0, l.Size())), nil
-}
-
-// storedLayer is a layer that is read through its source each time.
-type storedLayer struct {
-	layer *Layer
-	ctx   context.Context
-}
-
-func (l *storedLayer) Open() (io.ReadCloser, error) { return l.layer.Reader(l.ctx) }
-
-// Files are the files of a layer that an engine has unpacked.
-type Files interface {
-	// Get opens the file that the layer has at a path without a leading slash,
-	// and none outside the layer.
-	Get(name string) (io.ReadCloser, error)
-	io.Closer
-}
-
-// UnpackedLayer is a layer that an engine has unpacked to a directory, and whose
-// tar has been read and found right.
-type UnpackedLayer struct {
-	storedLayer
-	files Files
-}
-
-// OpenFile opens the file that the layer has at a path without a leading slash.
-// That it is what the tar has is for the caller to find out.
-func (l *UnpackedLayer) OpenFile(name string) (io.ReadCloser, error) {
-	if l.files == nil {
-		files, err := l.layer.files()
-		if err != nil {
-			return nil, err
-		}
-		l.files = files
-	}
-	return l.files.Get(name)
-}
-
-// Close closes the layer's directory, which OpenFile has opened.
-func (l *UnpackedLayer) Close() error {
-	if l.files == nil {
-		return nil
-	}
-	err := l.files.Close()
-	l.files = nil
-	return err
 }
 
 // LayerName is what errors call the i-th layer of n.

@@ -9,6 +9,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
+// resultLayer is a layer as the result stores it.
+type resultLayer struct {
+	desc  v1.Descriptor
+	raw   json.RawMessage // the source's descriptor; nil = desc says all
+	layer *Layer          // unchanged from the source, or
+	file  File            // made here
+	from  *Image          // whose layer it was, nil for a new one
+}
+
 // isDocker tells whether the image's manifest has Docker's media types. What
 // has no manifest gets an OCI one.
 func (im *Image) isDocker() bool {

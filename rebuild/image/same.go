@@ -78,9 +78,9 @@ func (n NewImage) equals(ctx context.Context, old *Image, c Compression, convert
 	return err == nil && bytes.Equal(raw, old.Manifest.Raw), err
 }
 
-// MarkPrefix begins the comment of a history entry that this program
+// markPrefix is how the comment of a history entry begins that this program
 // made.
-const MarkPrefix = "docker-flatten: "
+const markPrefix = "docker-flatten: "
 
 // IsResult tells whether an image was made by this program, by its history.
 func IsResult(im *Image) bool {
@@ -93,7 +93,7 @@ func IsResult(im *Image) bool {
 		return false
 	}
 	for _, h := range config.History {
-		if strings.HasPrefix(h.Comment, MarkPrefix) {
+		if strings.HasPrefix(h.Comment, markPrefix) {
 			return true
 		}
 	}
@@ -108,15 +108,46 @@ func NewFound(old *Source, images []NewImage, name func(ctx context.Context) (se
 	}
 	var list []StoredImage
 	for i, im := range old.Images {
-		s := StoredImage{ConfigDigest: DigestOf(im.Config), DiffIDs: im.DiffIDs, Compressed: im.CompressedSize()}
-		if images[i].Write != nil {
-			top := im.layers[images[i].Keep]
-			s.Layer, s.DiffID = top.desc, im.DiffIDs[images[i].Keep]
-			if s.Layer.Size == 0 && top.file != nil {
-				s.Layer.Size = top.file.Size()
-			}
+		s := StoredImage{ConfigDigest: DigestOf(im.Config), DiffIDs: im.DiffIDs, Compressed: im.storedSize()}
+		if keep := images[i].Keep; images[i].Write != nil {
+			s.DiffID = im.DiffIDs[keep]
+			s.Layer = im.layers[keep].found()
 		}
 		list = append(list, s)
 	}
 	return &Found{Source: old, Stored: NewStored(old.ID, list, name, nil)}
+}
+
+// storedSize is the number of bytes of all layers as they are stored, 0 where
+// that isn't known.
+func (im *Image) storedSize() (n int64) {
+	if im.Manifest != nil {
+		return im.CompressedSize()
+	}
+	for _, l := range im.layers {
+		if l == nil || l.file == nil {
+			return 0
+		}
+		n += l.file.Size()
+	}
+	return n
+}
+
+// found describes a layer of an earlier result, as far as can be told without
+// reading it.
+func (l *Layer) found() v1.Descriptor {
+	switch {
+	case l == nil:
+		return v1.Descriptor{}
+	case l.raw != nil || l.file == nil:
+		return l.desc
+	}
+	d := v1.Descriptor{Size: l.file.Size()}
+	if kind, err := l.compression(context.Background()); err == nil {
+		d.MediaType = layerType(kind, true)
+		if kind == Uncompressed {
+			d.Digest = l.diffID
+		}
+	}
+	return d
 }

@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,41 +14,35 @@ import (
 
 // place is a docker-archive to be written.
 type place struct {
-	ref     image.Ref
-	names   []string
-	opt     image.Options
-	output  *Output
-	refused error // what stands there may not be replaced, but may be found
+	ref    image.Ref
+	names  []string
+	opt    image.Options
+	output *Output
 }
 
 // Prepare makes sure that a docker-archive can be put at the reference's path.
 func Prepare(ctx context.Context, ref image.Ref, names []string, opt image.Options) (image.Place, error) {
-	ref.Transport = image.Archive
-	output, err := PrepareOutput(ref.Path, opt)
-	if err != nil {
+	p := &place{ref: ref, names: image.AllNames(ref.Name, names), opt: opt}
+	p.ref.Transport = image.Archive
+	var err error
+	if p.output, err = PrepareOutput(ctx, ref.Path, opt, p.standing); err != nil {
 		return nil, err
 	}
-	p := &place{ref: ref, names: image.AllNames(ref.Name, names), opt: opt, output: output}
-	if !output.Readable() || opt.Force {
-		return p, nil
-	}
-	p.refused, err = p.standing(ctx)
-	return p, err
+	return p, nil
 }
 
-// standing looks at the file that is there: an earlier result under one of the
-// same names may be replaced, and one image without a mark may turn out to be
-// what would be stored. Anything else is an error.
-func (p *place) standing(ctx context.Context) (refused, err error) {
-	old, err := Open(ctx, image.Ref{Transport: image.Archive, Path: p.ref.Path}, image.Options{TempDir: p.opt.TempDir})
+// standing looks at the file that is there.
+func (p *place) standing(ctx context.Context, ix *Tar) (Standing, error) {
+	old, err := p.open(ctx, ix)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, p.output.Refused(image.WhatStands(err))
+		return Standing{}, err
 	}
-	defer old.Close()
-	return p.output.Standing(old.Images, old.Images[0].Names, p.names)
+	return Standing{Images: old.Images, Names: old.Images[0].Names, Get: p.names}, nil
+}
+
+// open opens the only image in the file that is there.
+func (p *place) open(ctx context.Context, ix *Tar) (*image.Source, error) {
+	return OpenIn(ctx, ix, image.Ref{Transport: image.Archive, Path: p.ref.Path}, image.Options{})
 }
 
 func (p *place) Ref() image.Ref  { return p.ref }
@@ -63,8 +56,8 @@ func (p *place) ReadsBase(_ context.Context, _ *image.Image, keep int) (bool, er
 // Store writes the file that docker save would write: the layers, the config
 // document and manifest.json.
 func (p *place) Store(ctx context.Context, images []image.NewImage, _ *image.Index) (*image.Stored, error) {
-	if p.refused != nil {
-		return nil, p.refused
+	if err := p.output.Refused(); err != nil {
+		return nil, err
 	}
 	if err := image.OnePlatform(p.ref, images, "a docker-archive"); err != nil {
 		return nil, err
@@ -87,26 +80,26 @@ func (p *place) Store(ctx context.Context, images []image.NewImage, _ *image.Ind
 
 // Existing looks at the file that is there.
 func (p *place) Existing(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Found, error) {
-	if !p.output.Readable() || len(images) != 1 {
-		return nil, p.refused
-	}
-	ix, err := OpenTar(ctx, p.ref.Path, image.Options{TempDir: p.opt.TempDir})
-	if err != nil {
-		return nil, p.refused // Store says more, if it is still wrong then
-	}
-	old, err := OpenIn(ctx, ix, image.Ref{Transport: image.Archive, Path: p.ref.Path}, image.Options{})
-	if err != nil {
-		return nil, errors.Join(p.refused, ix.Close())
-	}
-	kept, err := images[0].KeptKind(ctx)
-	same := false
-	if err == nil && ix.Kind == p.output.outer && slices.Equal(old.Images[0].Names, image.TagNames(p.names)) {
-		same, err = image.Same(ctx, images, nil, old, p.opt.Compression.Or(p.output.Inner(kept)))
-	}
-	if err != nil || !same {
-		return nil, errors.Join(cmp.Or(err, p.refused), old.Close())
+	old, err := p.output.Find(ctx, func(ix *Tar) (*image.Source, bool, error) { return p.compare(ctx, ix, images) })
+	if old == nil || err != nil {
+		return nil, err
 	}
 	return image.NewFound(old, images, nil), nil
+}
+
+// compare opens what the file holds, and tells whether it is what would be
+// stored.
+func (p *place) compare(ctx context.Context, ix *Tar, images []image.NewImage) (*image.Source, bool, error) {
+	old, err := p.open(ctx, ix)
+	if err != nil || len(images) != 1 || !slices.Equal(old.Images[0].Names, image.TagNames(p.names)) {
+		return nil, false, ctx.Err() // with --force anything may be there
+	}
+	kept, err := images[0].KeptKind(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	same, err := image.Same(ctx, images, nil, old, p.opt.Compression.Or(p.output.Inner(kept)))
+	return old, same, err
 }
 
 // compression is that of a new layer: what was asked for, or the base's.

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -122,9 +121,6 @@ func (l *archiveLoad) base(ctx context.Context) (records []archive.Record, names
 	}
 	return records, names, nil
 }
-
-// what the display calls the load.
-func (p *place) what() string { return append(slices.Clone(p.names), p.DaemonHost())[0] }
 
 // loadBar shows a load: the bytes that are sent besides a layer that is being
 // written, and then the time that the engine takes.
@@ -252,31 +248,6 @@ func (e *engine) undo(ctx context.Context, id string) {
 			return
 		}
 	}
-}
-
-// has tells whether the engine has an image of that ID.
-func (e *engine) has(ctx context.Context, id string) (bool, error) {
-	_, err := e.ImageInspect(ctx, id)
-	if isNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, explain(e.Client, "open", id, err)
-	}
-	return true, nil
-}
-
-// remove removes an image that has just been loaded, and says whether it was
-// there. One that has a name by now is another run's.
-func (e *engine) remove(ctx context.Context, id string) (there bool, err error) {
-	inspect, err := e.ImageInspect(ctx, id)
-	if err == nil && len(inspect.RepoTags) == 0 {
-		_, err = e.ImageRemove(ctx, id, dockerimage.RemoveOptions{})
-	}
-	if isNotFound(err) {
-		return false, nil
-	}
-	return true, err
 }
 
 // sameID tells whether an engine's image ID is the digest: podman leaves the

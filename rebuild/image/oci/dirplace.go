@@ -35,7 +35,10 @@ func prepareDir(ref image.Ref, n names, opt image.Options) (image.Place, error) 
 	found, err := os.ReadDir(p.root)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return p, archive.CheckDir(p.root)
+		if err := archive.CheckDir(p.root); err != nil {
+			return nil, err
+		}
+		return p, nil
 	case err != nil:
 		return nil, image.PathError("write to", ref.Path, err)
 	case len(found) == 0:

@@ -119,3 +119,26 @@ func entries(root v1.Descriptor, own string, names []string) []v1.Descriptor {
 	}
 	return list
 }
+
+// names are what a result in a layout is called.
+type names struct {
+	own   string   // by the destination's reference
+	other []string // whole names
+}
+
+func newNames(ref image.Ref, given []string) names {
+	all := image.AllNames(ref.Name, given)
+	if ref.Name == "" {
+		return names{other: all}
+	}
+	return names{own: ref.Name, other: all[1:]}
+}
+
+func (n names) all() []string {
+	if n.own == "" {
+		return n.other
+	}
+	return append([]string{n.own}, n.other...)
+}
+
+func (n names) entries(root v1.Descriptor) []v1.Descriptor { return entries(root, n.own, n.other) }

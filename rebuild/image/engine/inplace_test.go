@@ -1,4 +1,4 @@
-package image
+package engine_test
 
 import (
 	"bytes"
@@ -14,9 +14,12 @@ import (
 
 	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/vbatts/tar-split/tar/asm"
 	"github.com/vbatts/tar-split/tar/storage"
 
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/engine"
 	"docker-flatten/rebuild/imagetest"
 )
 
@@ -62,7 +65,7 @@ func TestAssembledTarIsTheLayerToTheByte(t *testing.T) {
 		{Name: "dir/.wh.gone"}, {Name: "link", Link: "/etc"}, {Name: "also", HardLink: "dir/file"},
 	})
 	split, diff := storeLayer(t, layer, map[string]string{"dir/file": "contents"})
-	r, err := assembleTar(split, diff)
+	r, err := engine.AssembleTar(split, diff)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +93,7 @@ func TestAssemblingKeepsNoNames(t *testing.T) {
 		return int64(m.HeapAlloc)
 	}
 	before := held()
-	r, err := assembleTar(split, diff)
+	r, err := engine.AssembleTar(split, diff)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +116,7 @@ func TestAssembledTarHasNothingFromOutsideTheLayer(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(diff, "dir")); err != nil {
 		t.Skip("no symbolic links here: " + err.Error())
 	}
-	r, err := assembleTar(split, diff)
+	r, err := engine.AssembleTar(split, diff)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +136,14 @@ func TestUnpackedLayerOpensItsFilesAndNoOthers(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(diff, "out")); err != nil {
 		t.Skip("no symbolic links here: " + err.Error())
 	}
-	l := &UnpackedLayer{storedLayer: storedLayer{blob: &blob{dir: diff}}}
+	stored := image.NewLayer("layer", imagetest.Digest(layer), func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(layer)), nil }).
+		Unpacked(func() (image.Files, error) { return engine.OpenFiles(diff) })
+	im := image.Make(t.Context(), image.Image{DiffIDs: []v1.Hash{imagetest.Digest(layer)}}, []*image.Layer{stored}, image.SideBySide{})
+	if _, ok := im.Layer(0).(*image.UnpackedLayer); ok {
+		t.Error("files are offered before the layer was found right")
+	}
+	imagetest.ReadAll(t, im)
+	l := im.Layer(0).(*image.UnpackedLayer)
 	for _, name := range []string{"top", "dir/file", "dir/\xff", "top", "dir/file"} {
 		f, err := l.OpenFile(name)
 		if err != nil {
@@ -179,38 +189,26 @@ func TestEngineReadsTheSameInPlaceAndSaved(t *testing.T) {
 	io.Copy(io.Discard, response.Body)
 	response.Body.Close()
 	defer cli.ImageRemove(context.Background(), name, dockerimage.RemoveOptions{Force: true})
-	read := func(inPlace bool) (config []byte, tars [][]byte) {
-		src, err := Open(t.Context(), Ref{Transport: Daemon, Name: name}, Options{Client: func() (*client.Client, error) { return cli, nil }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer src.Close()
-		im := src.Images[0]
-		if !im.daemon.inPlace {
-			t.Skip("this engine's layers can't be read in place: it isn't on this machine, or doesn't use overlay2, or we aren't root")
-		}
-		if !inPlace {
-			im.RawConfig = nil
-			im.leavePlace()
-		}
-		tars = make([][]byte, len(im.DiffIDs))
-		err = im.Read(t.Context(), nil, func(i int, r io.Reader) (err error) {
-			tars[i], err = io.ReadAll(r)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return im.RawConfig, tars
+	src, err := engine.Open(t.Context(), image.Ref{Transport: image.Daemon, Name: name}, image.Options{Client: func() (*client.Client, error) { return cli, nil }})
+	if err != nil {
+		t.Fatal(err)
 	}
-	config, tars := read(true)
-	savedConfig, savedTars := read(false)
-	if !bytes.Equal(config, savedConfig) {
-		t.Errorf("config in place %s, saved %s", config, savedConfig)
+	defer src.Close()
+	im := src.Images[0]
+	saved := engine.BySave(im)
+	if saved == nil {
+		t.Skip("this engine's layers can't be read in place: it isn't on this machine, or doesn't use overlay2, or we aren't root")
 	}
-	for i := range tars {
-		if !bytes.Equal(tars[i], savedTars[i]) {
-			t.Errorf("layer %d differs", i)
-		}
+	tars, im, err := imagetest.ReadLayers(im, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	savedTars, saved, err := imagetest.ReadLayers(saved, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(im.Config) == 0 || !bytes.Equal(im.Config, saved.Config) {
+		t.Errorf("config in place %s, saved %s", im.Config, saved.Config)
+	}
+	imagetest.SameLayers(t, tars, savedTars)
 }

@@ -1,4 +1,4 @@
-package image
+package archive_test
 
 import (
 	"bytes"
@@ -9,31 +9,36 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/imagetest"
 )
 
 // TestNoFileTakesThePlaceOfAPipeOrALink: an archive goes into the one, and to
 // where the other leads.
 func TestNoFileTakesThePlaceOfAPipeOrALink(t *testing.T) {
-	src := open(t, write(t, "in.tar", dockerArchive(three)), Options{})
+	src := imagetest.Open(t, imagetest.Write(t, "in.tar", imagetest.DockerArchive(imagetest.Three)), image.Options{})
 	im := src.Images[0]
-	images := []NewImage{{From: im, Keep: 3, Config: func([]v1.Hash) ([]byte, error) { return im.RawConfig, nil }}}
+	images := []image.NewImage{{From: im, Keep: 3, Config: func([]v1.Hash) ([]byte, error) { return im.Config, nil }}}
 
 	dir := t.TempDir()
 	pipe, link, file := filepath.Join(dir, "pipe"), filepath.Join(dir, "link.tar"), filepath.Join(dir, "file.tar")
-	must(syscall.Mkfifo(pipe, 0o600))
-	must(os.WriteFile(file, []byte("what was there"), 0o600))
-	must(os.Symlink("file.tar", link))
+	imagetest.Must(syscall.Mkfifo(pipe, 0o600))
+	imagetest.Must(os.WriteFile(file, []byte("what was there"), 0o600))
+	imagetest.Must(os.Symlink("file.tar", link))
 
 	read := make(chan []byte, 1)
 	go func() {
 		f, err := os.Open(pipe)
-		must(err)
+		imagetest.Must(err)
 		b, err := io.ReadAll(f)
-		must(err)
+		imagetest.Must(err)
 		read <- b
 	}()
-	mustStore(t, "docker-archive:"+pipe, src, images, three.names, Compression{})
-	mustStore(t, link, src, images, three.names, Compression{})
+	imagetest.Store(t, "docker-archive:"+pipe, src, images, imagetest.Three.Names, image.Compression{})
+	if _, err := imagetest.StoreErr(t, link, src, images, imagetest.Three.Names, image.Options{Force: true}); err != nil {
+		t.Fatal(err)
+	}
 
 	if info, err := os.Lstat(pipe); err != nil || info.Mode().Type() != os.ModeNamedPipe {
 		t.Errorf("the pipe is %v, %v", info, err)
@@ -42,7 +47,7 @@ func TestNoFileTakesThePlaceOfAPipeOrALink(t *testing.T) {
 		t.Errorf("the link leads to %q, %v", to, err)
 	}
 	stored, err := os.ReadFile(file)
-	must(err)
+	imagetest.Must(err)
 	if got := <-read; len(got) == 0 || !bytes.Equal(got, stored) {
 		t.Errorf("%d bytes came through the pipe, the file has %d", len(got), len(stored))
 	}
