@@ -78,9 +78,9 @@ func (n NewImage) equals(ctx context.Context, old *Image, c Compression, convert
 	return err == nil && bytes.Equal(raw, old.Manifest.Raw), err
 }
 
-// markPrefix is how the comment of a history entry begins that this program
-// made.
-const markPrefix = "docker-flatten: "
+// MarkPrefix begins the comment of every history entry that this program makes
+// for a layer.
+const MarkPrefix = "docker-flatten: "
 
 // IsResult tells whether an image was made by this program, by its history.
 func IsResult(im *Image) bool {
@@ -93,7 +93,7 @@ func IsResult(im *Image) bool {
 		return false
 	}
 	for _, h := range config.History {
-		if strings.HasPrefix(h.Comment, markPrefix) {
+		if strings.HasPrefix(h.Comment, MarkPrefix) {
 			return true
 		}
 	}
