@@ -54,7 +54,7 @@ func FuzzPlan(f *testing.F) {
 			t.Fatal(err)
 		}
 		if entries >= 0 && entries <= len(ins) {
-			base = Base{Entries: entries, Layers: layersBelow(ins, entries), Image: baseImg}
+			base = Base{Entries: entries, Layers: layersBelow(ins)[entries], Image: baseImg}
 		}
 		r, err := Plan(img, ins, base)
 		if err != nil {

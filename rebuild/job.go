@@ -3,7 +3,6 @@ package rebuild
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
@@ -63,7 +62,6 @@ func (j *job) plan(ctx context.Context) error {
 	if j.Context != "" {
 		j.settleBuilders()
 	}
-	j.setAsideInexpressible()
 	if j.dockerfile, err = j.renderDockerfile(false); err != nil {
 		return err
 	}
@@ -202,20 +200,4 @@ func (j *job) writeLayer(ctx context.Context, w io.Writer) error {
 
 func (j *job) verifyOptions() layer.VerifyOptions {
 	return layer.VerifyOptions{Content: j.verify() == "content"}
-}
-
-// setAsideInexpressible takes out of the Dockerfile what no Dockerfile can
-// write; the config document carries it all the same.
-func (j *job) setAsideInexpressible() {
-	keep := func(steps []history.Step) (out []history.Step) {
-		for _, s := range steps {
-			if _, err := templates.Instruction(s); errors.Is(err, templates.ErrInexpressible) {
-				j.replay.Inexpressible = append(j.replay.Inexpressible, err.Error())
-			} else {
-				out = append(out, s)
-			}
-		}
-		return out
-	}
-	j.replay.Before, j.replay.After = keep(j.replay.Before), keep(j.replay.After)
 }

@@ -11,7 +11,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"docker-flatten/history"
-	"docker-flatten/templates"
 )
 
 // addInstruction is how the merged layer stands in the Dockerfile and in the
@@ -117,7 +116,7 @@ func (j *job) stepEntry(old []json.RawMessage, s history.Step, created *time.Tim
 	if s.Entry >= 0 && s.Why == "" && sameStep(j.instructions[s.Entry].Set, s) {
 		return setEmpty(old[s.Entry], true)
 	}
-	text, err := templates.Instruction(s)
+	text, err := s.Dockerfile()
 	if err != nil {
 		return nil, err
 	}

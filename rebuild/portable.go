@@ -32,10 +32,11 @@ func (j *job) settleBuilders() {
 		})
 	}
 	for _, v := range slices.Sorted(maps.Keys(base.Config.Volumes)) {
-		if deletedBelow(v) {
+		late := history.Step{Entry: -1, Name: "VOLUME", Args: []string{v}, Why: "the base's, declared after the deletions below it"}
+		if _, err := late.Dockerfile(); err == nil && deletedBelow(v) {
 			delete(base.Config.Volumes, v)
 			j.replay.Cleared = append(j.replay.Cleared, "VOLUME "+v)
-			j.replay.After = append(j.replay.After, history.Step{Entry: -1, Name: "VOLUME", Args: []string{v}, Why: "the base's, declared after the deletions below it"})
+			j.replay.After = append(j.replay.After, late)
 		}
 	}
 	late := func(s history.Step) bool { return s.Name == "VOLUME" && slices.ContainsFunc(s.Args, deletedBelow) }

@@ -122,7 +122,6 @@ func (j *job) foreseen() (*job, error) {
 	if early.replay, err = history.Plan(early.config, early.instructions, early.base); err != nil {
 		return nil, fmt.Errorf("replay history: %w", err)
 	}
-	early.setAsideInexpressible()
 	return early, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"docker-flatten/history"
 )
 
 // Widths of the summary. Below minWidth lines run over rather than say nothing.
@@ -117,7 +119,7 @@ func (s *summary) image(im *ImageReport) {
 	if s.plan {
 		verb = "to merge"
 	}
-	s.wrap("", fmt.Sprintf("%s: %s above the base %s into 1", name, count(above, "layer"), verb))
+	s.wrap("", fmt.Sprintf("%s: %s above the base %s into 1", name, history.Count(above, "layer"), verb))
 	s.wrap("base: ", base(im))
 	s.line("")
 	s.layers(im)
@@ -147,7 +149,7 @@ func base(im *ImageReport) string {
 		name = "without a name"
 	}
 	if im.Base.Layers > 0 || im.Base.Name != "scratch" {
-		name += ", " + count(im.Base.Layers, "layer")
+		name += ", " + history.Count(im.Base.Layers, "layer")
 	}
 	if im.Base.Evidence == "" {
 		return name
@@ -163,17 +165,17 @@ func nothing(im *ImageReport) string {
 	}
 	above := max(len(im.Layers)-im.Base.Layers, 0)
 	if im.Base.Layers == 0 {
-		return count(above, "layer") + " in all"
+		return history.Count(above, "layer") + " in all"
 	}
 	if above == 0 {
 		return "no layer above " + name
 	}
-	return count(above, "layer") + " above " + name
+	return history.Count(above, "layer") + " above " + name
 }
 
 // change says what the job changed, in one phrase.
 func change(im *ImageReport) string {
-	return fmt.Sprintf("%d → %s, %s → %s", im.Before.Layers, count(im.After.Layers, "layer"), size(im.Before.Bytes), size(im.After.Bytes))
+	return fmt.Sprintf("%d → %s, %s → %s", im.Before.Layers, history.Count(im.After.Layers, "layer"), size(im.Before.Bytes), size(im.After.Bytes))
 }
 
 // totals is the table of before and after.

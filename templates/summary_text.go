@@ -2,7 +2,6 @@ package templates
 
 import (
 	"io"
-	"strconv"
 	"strings"
 	"unicode"
 
@@ -104,12 +103,4 @@ func (t *table) write(w io.Writer, width int) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// count writes "1 layer", "3 layers".
-func count(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return strconv.Itoa(n) + " " + noun
 }
