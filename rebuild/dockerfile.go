@@ -180,11 +180,11 @@ func (j *job) madeBy(i int) string {
 // proveConfig interprets a generated Dockerfile the way a builder does, and
 // requires the image's own config to come out.
 func (j *job) proveConfig(dockerfile []byte) error {
-	result, err := build.Interpret(dockerfile, j.replay.Base)
+	made, err := build.Interpret(dockerfile, j.replay.Base)
 	if err != nil {
 		return fmt.Errorf("read back the generated Dockerfile: %w", err)
 	}
-	diff := history.Diff(j.replay.Result(), result.Image)
+	diff := history.Diff(j.replay.Result(), made)
 	if len(diff) > 0 {
 		return &ConfigError{diff}
 	}
