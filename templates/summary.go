@@ -80,7 +80,9 @@ func (s *summary) wrap(label, text string) {
 		line, empty = indent, true
 		lines++
 	}
-	for _, word := range strings.Fields(oneLine(text)) {
+	// What more lines hold isn't shown, and measuring it takes time.
+	text = cutText(oneLine(text), (maxLines+2)*s.width)
+	for _, word := range strings.Fields(text) {
 		if !empty && columns.StringWidth(line)+1+columns.StringWidth(word) > s.width {
 			feed()
 		}

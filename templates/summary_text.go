@@ -92,11 +92,13 @@ func (t *table) write(w io.Writer, width int) error {
 			if i > 0 {
 				line.WriteString("  ")
 			}
-			fill := strings.Repeat(" ", widths[i]-columns.StringWidth(cell))
-			if t.right[i] {
-				line.WriteString(fill + cell)
-			} else {
-				line.WriteString(cell + fill)
+			switch fill := widths[i] - columns.StringWidth(cell); {
+			case t.right[i]:
+				line.WriteString(strings.Repeat(" ", fill) + cell)
+			case i == len(row)-1: // as wide as the widest, it could be of any width
+				line.WriteString(cell)
+			default:
+				line.WriteString(cell + strings.Repeat(" ", fill))
 			}
 		}
 		b.WriteString(cutText(strings.TrimRight(line.String(), " "), width) + "\n")

@@ -187,7 +187,7 @@ func TestInterpretRefusesWhatAGeneratedDockerfileCantHave(t *testing.T) {
 		"FROM a\nSTOPSIGNAL --x 9":                           "interpret dockerfile: line 2: STOPSIGNAL takes no flags here",
 		"FROM a\nEXPOSE x":                                   "interpret dockerfile: line 2: invalid containerPort: x",
 		"FROM a\nLABEL a=\x00":                               "interpret dockerfile: line 2: a NUL",
-		"FROM a\nUSER \xff":                               "interpret dockerfile: line 2: a value isn't UTF-8",
+		"FROM a\nUSER \xff":                                  "interpret dockerfile: line 2: a value isn't UTF-8",
 		"FROM a\nEXPOSE \xff":                                "interpret dockerfile: line 2: a value isn't UTF-8",
 		"FROM a\nEXPOSE " + strings.Repeat("1-65535 ", 1000): "interpret dockerfile: line 2: EXPOSE names more ports than there are",
 		"FROM a\nEXPOSE " + strings.Repeat("127.0.0.1::1-65535 ", 1000): "interpret dockerfile: line 2: EXPOSE names more ports than there are",
