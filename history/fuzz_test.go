@@ -2,6 +2,7 @@ package history
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -62,6 +63,11 @@ func FuzzPlan(f *testing.F) {
 		}
 		if d := Diff(img, r.Result()); len(d) > 0 && len(r.Inexpressible) == 0 {
 			t.Fatalf("%q is left", d)
+		}
+		for _, s := range slices.Concat(r.Before, r.After) {
+			if _, err := s.Dockerfile(); err != nil {
+				t.Fatalf("%s: %v", s, err)
+			}
 		}
 	})
 }
