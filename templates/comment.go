@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/docker/go-units"
+
+	"docker-flatten/history"
 )
 
 const (
@@ -56,7 +58,7 @@ func layerComment(l Layer) string {
 		fmt.Fprintf(&b, "# %8s | %s\n", head, cutComment(visible(strings.TrimRightFunc(line, unicode.IsSpace)), commentCut))
 	}
 	if more > 0 {
-		fmt.Fprintf(&b, "# %8s | … %s\n", "", Count(more, "more line"))
+		fmt.Fprintf(&b, "# %8s | … %s\n", "", history.Count(more, "more line"))
 	}
 	return b.String()
 }

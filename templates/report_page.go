@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"docker-flatten/history"
 )
 
 //go:embed report.html.tmpl
@@ -152,8 +154,8 @@ func sectionOf(im *ImageReport, index int) section {
 		s.Unchanged = nothing(im)
 	} else {
 		s.Figures = figures(im)
-		s.BeforeText = Count(im.Before.Layers, "layer") + ", " + size(im.Before.Bytes)
-		s.AfterText = Count(im.After.Layers, "layer") + ", " + size(im.After.Bytes)
+		s.BeforeText = history.Count(im.Before.Layers, "layer") + ", " + size(im.Before.Bytes)
+		s.AfterText = history.Count(im.After.Layers, "layer") + ", " + size(im.After.Bytes)
 	}
 	s.Rows = rows(im, s.Anchor)
 	for _, x := range im.Wasted {
@@ -163,7 +165,7 @@ func sectionOf(im *ImageReport, index int) section {
 	for _, d := range im.Deleted {
 		sum, paths = sum+d.Bytes, paths+max(d.Paths, 1)
 	}
-	s.DeletedSum = Count(paths, "path") + ", " + size(sum)
+	s.DeletedSum = history.Count(paths, "path") + ", " + size(sum)
 	for _, d := range largest(im.Deleted, pageDeleted) {
 		s.Deleted = append(s.Deleted, deletionOf(d))
 	}
@@ -241,7 +243,7 @@ func deletionOf(d DeletedPath) deletion {
 	out := deletion{Size: size(d.Bytes), Path: rooted(d.Path)}
 	if d.Dir {
 		out.Path += "/"
-		out.Note = Count(d.Paths, "path")
+		out.Note = history.Count(d.Paths, "path")
 	}
 	if d.Replaced {
 		out.Note = join(", ", out.Note, "replaced")

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strconv"
 	"strings"
+
+	"docker-flatten/history"
 )
 
 // Widths of the summary. Below minWidth lines run over rather than say nothing.
@@ -78,7 +80,9 @@ func (s *summary) wrap(label, text string) {
 		line, empty = indent, true
 		lines++
 	}
-	for _, word := range strings.Fields(oneLine(text)) {
+	// What more lines hold isn't shown, and measuring it takes time.
+	text = cutText(oneLine(text), (maxLines+2)*s.width)
+	for _, word := range strings.Fields(text) {
 		if !empty && columns.StringWidth(line)+1+columns.StringWidth(word) > s.width {
 			feed()
 		}
@@ -113,7 +117,7 @@ func (s *summary) image(im *ImageReport) {
 	if s.plan {
 		verb = "to merge"
 	}
-	s.wrap("", fmt.Sprintf("%s: %s above the base %s into 1", name, Count(above, "layer"), verb))
+	s.wrap("", fmt.Sprintf("%s: %s above the base %s into 1", name, history.Count(above, "layer"), verb))
 	s.wrap("base: ", base(im))
 	s.line("")
 	s.layers(im)
@@ -143,7 +147,7 @@ func base(im *ImageReport) string {
 		name = "without a name"
 	}
 	if im.Base.Layers > 0 || im.Base.Name != "scratch" {
-		name += ", " + Count(im.Base.Layers, "layer")
+		name += ", " + history.Count(im.Base.Layers, "layer")
 	}
 	if im.Base.Evidence == "" {
 		return name
@@ -159,12 +163,12 @@ func nothing(im *ImageReport) string {
 	}
 	above := max(len(im.Layers)-im.Base.Layers, 0)
 	if im.Base.Layers == 0 {
-		return Count(above, "layer") + " in all"
+		return history.Count(above, "layer") + " in all"
 	}
 	if above == 0 {
 		return "no layer above " + name
 	}
-	return Count(above, "layer") + " above " + name
+	return history.Count(above, "layer") + " above " + name
 }
 
 // totals is the table of before and after.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"docker-flatten/history"
 )
 
 // layers is the table of the layers, newest first as docker history shows
@@ -105,7 +107,7 @@ func (s *summary) deleted(im *ImageReport) {
 		bytes += d.Bytes
 	}
 	s.line("")
-	s.line(fmt.Sprintf("deleted from the base: %s, %s (still in its layers)", Count(paths, "path"), size(bytes)))
+	s.line(fmt.Sprintf("deleted from the base: %s, %s (still in its layers)", history.Count(paths, "path"), size(bytes)))
 	shown := largest(im.Deleted, s.most())
 	t := table{right: []bool{true, false}}
 	for _, d := range shown {
@@ -115,7 +117,7 @@ func (s *summary) deleted(im *ImageReport) {
 		}
 		note := ""
 		if d.Dir && d.Paths > 1 {
-			note = fmt.Sprintf(" (%s)", Count(d.Paths, "path"))
+			note = fmt.Sprintf(" (%s)", history.Count(d.Paths, "path"))
 		}
 		if d.Replaced {
 			note += " (replaced)"

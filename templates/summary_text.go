@@ -2,7 +2,6 @@ package templates
 
 import (
 	"io"
-	"strconv"
 	"strings"
 	"unicode"
 
@@ -93,23 +92,17 @@ func (t *table) write(w io.Writer, width int) error {
 			if i > 0 {
 				line.WriteString("  ")
 			}
-			fill := strings.Repeat(" ", widths[i]-columns.StringWidth(cell))
-			if t.right[i] {
-				line.WriteString(fill + cell)
-			} else {
-				line.WriteString(cell + fill)
+			switch fill := widths[i] - columns.StringWidth(cell); {
+			case t.right[i]:
+				line.WriteString(strings.Repeat(" ", fill) + cell)
+			case i == len(row)-1: // as wide as the widest, it could be of any width
+				line.WriteString(cell)
+			default:
+				line.WriteString(cell + strings.Repeat(" ", fill))
 			}
 		}
 		b.WriteString(cutText(strings.TrimRight(line.String(), " "), width) + "\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// Count writes a number with its noun: "1 layer", "3 layers".
-func Count(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return strconv.Itoa(n) + " " + noun
 }

@@ -1,6 +1,7 @@
-package templates
+package history
 
 import (
+	"errors"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -18,9 +19,8 @@ const (
 // arrange joins keyword and words to an instruction: on one line if that isn't
 // wide, else with line continuations, each word on a line of its own or as
 // many as fit. Lines that are continued are indented under the first word.
-func arrange(keyword string, words []string, separator string, single bool) (string, error) {
-	sep := separator + " "
-	line := keyword + " " + strings.Join(words, sep)
+func arrange(keyword string, words []string, single bool) (string, error) {
+	line := keyword + " " + strings.Join(words, " ")
 	if len(line) <= wide || len(words) == 1 {
 		return fold(line)
 	}
@@ -28,12 +28,12 @@ func arrange(keyword string, words []string, separator string, single bool) (str
 	var lines []string
 	current := keyword + " " + words[0]
 	for _, w := range words[1:] {
-		if single || len(current)+len(sep)+len(w) > wide {
-			lines = append(lines, current+separator)
+		if single || len(current)+1+len(w) > wide {
+			lines = append(lines, current)
 			current = indent + w
 			continue
 		}
-		current += sep + w
+		current += " " + w
 	}
 	lines = append(lines, current)
 	for i, l := range lines {
@@ -61,7 +61,7 @@ func fold(line string) (string, error) {
 			cut--
 		}
 		if cut == 0 {
-			return "", refusal("it is too long for a line and has no place for a line continuation")
+			return "", errors.New("has no place for a line continuation in a long value")
 		}
 		b.WriteString(line[:cut])
 		b.WriteString("\\\n")

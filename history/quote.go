@@ -1,6 +1,7 @@
-package templates
+package history
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -58,14 +59,15 @@ func (a Arguments) argument(v string) (string, error) {
 // kept as it is when a.Newline is empty.
 func (a Arguments) quote(v string, key bool) (string, error) {
 	if !utf8.ValidString(v) {
-		// The lexer reads runes: it would put U+FFFD in the place of a byte
-		// that belongs to none.
 		return "", errUTF8
+	}
+	if strings.Contains(v, "\x00") {
+		return "", errNUL
 	}
 	newline := a.Newline != "" && strings.Contains(v, "\n")
 	equals := key && strings.Contains(v, "=")
 	if equals && a.Equals == "" {
-		return "", refusal(fmt.Sprintf("the name %q has an equals sign", v))
+		return "", errors.New("can't have = in a name")
 	}
 	special := strings.ContainsAny(v, `"$\`)
 	if special && !newline && !equals && !strings.Contains(v, "'") {
@@ -110,10 +112,6 @@ func quoteSingle(v string) string {
 	return b.String()
 }
 
-func hasBlank(s string) bool {
-	return strings.IndexFunc(s, unicode.IsSpace) >= 0
-}
-
 // plain tells whether a text can stand on a line as it is, for the parser and
 // for a reader: no control character but a tab, nothing that prints as
 // nothing. A byte that isn't UTF-8 passes: only a text as it is can carry it.
@@ -124,15 +122,6 @@ func plain(s string) bool {
 		}
 	}
 	return true
-}
-
-// jsonLine returns an instruction in JSON form.
-func jsonLine(keyword string, args []string) (string, error) {
-	array, err := jsonArray(args)
-	if err != nil {
-		return "", err
-	}
-	return fold(keyword + " " + strings.Join(array, " "))
 }
 
 // jsonArray returns the words of a JSON array of strings: the first begins

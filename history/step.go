@@ -2,7 +2,6 @@ package history
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,8 +9,8 @@ import (
 )
 
 // String is the step as a person would write it, on one line where its values
-// have none of their own. It is for reading: quoting for a builder is the
-// business of package templates.
+// have no newlines of their own. It is for reading: see Dockerfile for what a
+// builder reads.
 func (s Step) String() string {
 	switch s.Name {
 	case "ENV", "LABEL":
@@ -26,43 +25,13 @@ func (s Step) String() string {
 		}
 		return s.Name + " " + jsonList(s.Args)
 	case "EXPOSE":
-		return "EXPOSE " + strings.Join(portRanges(s.Args), " ")
+		return "EXPOSE " + strings.Join(readablePorts(s.Args), " ")
 	case "SHELL", "VOLUME":
 		return s.Name + " " + jsonList(s.Args)
 	case "HEALTHCHECK":
 		return "HEALTHCHECK " + healthText(s.Health)
 	}
 	return strings.TrimRight(s.Name+" "+strings.Join(s.Args, " "), " ")
-}
-
-// portRanges writes neighbouring ports as a range, and tcp without its name.
-func portRanges(args []string) []string {
-	var out []string
-	for i := 0; i < len(args); {
-		lo, proto, ok := port(args[i])
-		j, hi := i+1, lo
-		for ok && j < len(args) {
-			n, p, isPort := port(args[j])
-			if !isPort || p != proto || n != hi+1 {
-				break
-			}
-			hi, j = n, j+1
-		}
-		if j-i < 3 { // a pair reads better as such
-			out = append(out, strings.TrimSuffix(args[i], "/tcp"))
-			i++
-			continue
-		}
-		out = append(out, strings.TrimSuffix(fmt.Sprintf("%d-%d/%s", lo, hi, proto), "/tcp"))
-		i = j
-	}
-	return out
-}
-
-func port(arg string) (n uint64, proto string, ok bool) {
-	number, proto, _ := strings.Cut(arg, "/")
-	n, err := strconv.ParseUint(number, 10, 16)
-	return n, proto, err == nil
 }
 
 // bareCommand tells whether a shell form can stand as it is.

@@ -1,39 +1,36 @@
-package templates
+package history
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
-
-	"docker-flatten/history"
 )
 
-func env(kv ...string) history.Step   { return history.Step{Name: "ENV", Pairs: pairs(kv)} }
-func label(kv ...string) history.Step { return history.Step{Name: "LABEL", Pairs: pairs(kv)} }
+func env(kv ...string) Step   { return Step{Name: "ENV", Pairs: pairs(kv)} }
+func label(kv ...string) Step { return Step{Name: "LABEL", Pairs: pairs(kv)} }
 
-func pairs(kv []string) (out []history.Pair) {
+func pairs(kv []string) (out []Pair) {
 	for i := 0; i < len(kv); i += 2 {
-		out = append(out, history.Pair{Key: kv[i], Value: kv[i+1]})
+		out = append(out, Pair{Key: kv[i], Value: kv[i+1]})
 	}
 	return out
 }
 
-func one(name string, args ...string) history.Step { return history.Step{Name: name, Args: args} }
+func one(name string, args ...string) Step { return Step{Name: name, Args: args} }
 
-func inShell(name, command string) history.Step {
+func inShell(name, command string) Step {
 	sh := []string{"/bin/sh", "-c"}
-	return history.Step{Name: name, Args: []string{"/bin/sh", "-c", command}, Shell: sh}
+	return Step{Name: name, Args: []string{"/bin/sh", "-c", command}, Shell: sh}
 }
 
-func health(h history.Healthcheck) history.Step {
-	return history.Step{Name: "HEALTHCHECK", Health: &h}
+func health(h Healthcheck) Step {
+	return Step{Name: "HEALTHCHECK", Health: &h}
 }
 
-func TestInstructionTakesTheSimplestForm(t *testing.T) {
+func TestDockerfileTakesTheSimplestForm(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		step history.Step
+		step Step
 		want string
 	}{
 		{"plain variable", env("A", "b"), `ENV A=b`},
@@ -55,7 +52,6 @@ func TestInstructionTakesTheSimplestForm(t *testing.T) {
 		{"long pairs", env("A", strings.Repeat("b", 60), "C", strings.Repeat("d", 60)),
 			"ENV A=" + strings.Repeat("b", 60) + " \\\n    C=" + strings.Repeat("d", 60)},
 		{"name like a flag", env("--from", "x"), `ENV "--from"=x`},
-		{"empty name", env("", "x"), `ENV ""=x`},
 		{"label", label("org.opencontainers.image.title", "app"), `LABEL org.opencontainers.image.title=app`},
 		{"label name with a blank", label("my key", "v"), `LABEL "my key"=v`},
 		{"label name with an equals sign", label("a=b", "c=d"), `LABEL "a${EQ}b"=c=d`},
@@ -85,23 +81,24 @@ func TestInstructionTakesTheSimplestForm(t *testing.T) {
 		{"command with outer blanks", inShell("CMD", " a"), `CMD ["/bin/sh", "-c", " a"]`},
 		{"command that steers a terminal", inShell("CMD", "a\x1b[2J"), `CMD ["/bin/sh", "-c", "a\u001b[2J"]`},
 		{"command that isn't UTF-8", inShell("CMD", "a\xff"), "CMD a\xff"},
+		{"command with a NUL", one("CMD", "a\x00"), `CMD ["a\u0000"]`},
 		{"empty command in shell form", inShell("CMD", ""), `CMD ["/bin/sh", "-c", ""]`},
 		{"exec form", one("CMD", "nginx", "-g", "daemon off;"), `CMD ["nginx", "-g", "daemon off;"]`},
 		{"markup in exec form", one("CMD", "<a & b>"), `CMD ["<a & b>"]`},
 		{"no command", one("CMD"), `CMD []`},
 		{"no entry point", one("ENTRYPOINT"), `ENTRYPOINT []`},
 		{"shell", one("SHELL", "/bin/bash", "-o", "pipefail", "-c"), `SHELL ["/bin/bash", "-o", "pipefail", "-c"]`},
-		{"no health check", health(history.Healthcheck{Test: []string{"NONE"}}), `HEALTHCHECK NONE`},
-		{"health check", health(history.Healthcheck{Test: []string{"CMD-SHELL", "curl -f http://localhost/ || exit 1"}, Interval: 5 * time.Minute, Timeout: 3 * time.Second, Retries: 2}),
+		{"no health check", health(Healthcheck{Test: []string{"NONE"}}), `HEALTHCHECK NONE`},
+		{"health check", health(Healthcheck{Test: []string{"CMD-SHELL", "curl -f http://localhost/ || exit 1"}, Interval: 5 * time.Minute, Timeout: 3 * time.Second, Retries: 2}),
 			`HEALTHCHECK --interval=5m --timeout=3s --retries=2 CMD curl -f http://localhost/ || exit 1`},
-		{"health check in exec form", health(history.Healthcheck{Test: []string{"CMD", "/probe", "a b"}, StartPeriod: 90 * time.Second, StartInterval: 2 * time.Hour}),
+		{"health check in exec form", health(Healthcheck{Test: []string{"CMD", "/probe", "a b"}, StartPeriod: 90 * time.Second, StartInterval: 2 * time.Hour}),
 			`HEALTHCHECK --start-period=1m30s --start-interval=2h CMD ["/probe", "a b"]`},
 		{"trigger", one("ONBUILD", "COPY . /app/"), `ONBUILD COPY . /app/`},
 		{"trigger with a here-document", one("ONBUILD", "RUN <<EOF\n # a\n\nb\nEOF"), "ONBUILD RUN <<EOF\n # a\n\nb\nEOF"},
 		{"maintainer", one("MAINTAINER", `Jo "J" <jo@example.com>`), `MAINTAINER Jo "J" <jo@example.com>`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := Instruction(c.step)
+			got, err := c.step.Dockerfile()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,79 +110,86 @@ func TestInstructionTakesTheSimplestForm(t *testing.T) {
 	}
 }
 
-func TestInstructionRefusesWhatNoDockerfileCanSet(t *testing.T) {
+func TestDockerfileRefusesWhatItCantSet(t *testing.T) {
 	long := strings.Repeat(" ", 70_000)
 	for _, c := range []struct {
 		name string
-		step history.Step
+		step Step
 		want string
 	}{
-		{"variable that isn't UTF-8", env("A", "\xff"), "write ENV instruction: A: it isn't valid UTF-8"},
-		{"variable name with an equals sign", env("A=B", "c"), `write ENV instruction: the variable name "A=B" has an equals sign`},
-		{"nothing to set", env(), "write ENV instruction: ENV needs at least one pair"},
-		{"array that isn't UTF-8", one("CMD", "\xff", "b"), "write CMD instruction: it isn't valid UTF-8"},
-		{"volume without a path", one("VOLUME", ""), "write VOLUME instruction: a volume's path can't be empty"},
-		{"port without a protocol that exists", one("EXPOSE", "80/http"), `write EXPOSE instruction: EXPOSE can't set "80/http": it isn't a port number and tcp, udp or sctp`},
-		{"port in capitals", one("EXPOSE", "80/TCP"), `write EXPOSE instruction: EXPOSE can't set "80/TCP": it isn't a port number and tcp, udp or sctp`},
-		{"relative directory", one("WORKDIR", "a"), `write WORKDIR instruction: WORKDIR can't set "a": builders make a path absolute and clean it`},
-		{"directory with a final slash", one("WORKDIR", "/a/"), `write WORKDIR instruction: WORKDIR can't set "/a/": builders make a path absolute and clean it`},
-		{"no directory", one("WORKDIR", ""), `write WORKDIR instruction: WORKDIR can't set "": builders make a path absolute and clean it`},
-		{"directory with a NUL", one("WORKDIR", "/a\x00"), "write WORKDIR instruction: a path can't have a NUL"},
-		{"volume with a NUL", one("VOLUME", "/a\x00"), "write VOLUME instruction: a path can't have a NUL"},
-		{"no signal", one("STOPSIGNAL", ""), "write STOPSIGNAL instruction: STOPSIGNAL can't be empty"},
-		{"no shell", one("SHELL"), "write SHELL instruction: SHELL needs at least one word"},
-		{"health check of two lines", health(history.Healthcheck{Test: []string{"CMD-SHELL", "a\nb"}}), "write HEALTHCHECK instruction: its command doesn't survive on a line of HEALTHCHECK CMD"},
-		{"inherited health check", health(history.Healthcheck{Retries: 3}), "write HEALTHCHECK instruction: HEALTHCHECK needs a test"},
-		{"interval under a millisecond", health(history.Healthcheck{Test: []string{"CMD", "a"}, Interval: 5}), "write HEALTHCHECK instruction: HEALTHCHECK --interval can't be 5ns: the least is 1ms"},
-		{"maintainer of two lines", one("MAINTAINER", "a\nUSER root"), `write MAINTAINER instruction: the parser doesn't take "a\nUSER root": 2 instructions instead of one`},
-		{"no maintainer", one("MAINTAINER", ""), `write MAINTAINER instruction: the parser doesn't take "": MAINTAINER requires exactly one argument`},
-		{"maintainer with a final blank", one("MAINTAINER", "a "), `write MAINTAINER instruction: "a " doesn't survive the parser`},
-		{"maintainer of blanks beyond a line", one("MAINTAINER", "a"+long+"b"), "write MAINTAINER instruction: it is too long for a line and has no place for a line continuation"},
-		{"trigger of a trigger", one("ONBUILD", "ONBUILD RUN a"), "write ONBUILD instruction: the parser doesn't take \"ONBUILD RUN a\": Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"},
-		{"trigger of two lines", one("ONBUILD", "RUN a\nRUN b"), `write ONBUILD instruction: the parser doesn't take "RUN a\nRUN b": 2 instructions instead of one`},
+		{"variable that isn't UTF-8", env("A", "\xff"), "ENV takes UTF-8 only"},
+		{"variable with a NUL", env("A", "a\x00b"), "ENV takes no NUL"},
+		{"variable name with an equals sign", env("A=B", "c"), "ENV can't have = in a name"},
+		{"label without a name", label("", "c"), "LABEL can't have an empty name"},
+		{"nothing to set", env(), "ENV can't be empty"},
+		{"array that isn't UTF-8", one("CMD", "\xff", "b"), "CMD takes UTF-8 only"},
+		{"volume without a path", one("VOLUME", ""), "VOLUME can't be empty"},
+		{"no port", one("EXPOSE"), "EXPOSE can't be empty"},
+		{"port without a protocol that exists", one("EXPOSE", "80/http"), "EXPOSE takes no such port"},
+		{"port in capitals", one("EXPOSE", "80/TCP"), "EXPOSE takes no such port"},
+		{"port without a protocol", one("EXPOSE", "80"), "EXPOSE takes no such port"},
+		{"port with zeros", one("EXPOSE", "080/tcp"), "EXPOSE takes no such port"},
+		{"ports", one("EXPOSE", "80-81/tcp"), "EXPOSE takes no such port"},
+		{"port of an address", one("EXPOSE", "127.0.0.1::80/tcp"), "EXPOSE takes no such port"},
+		{"port beyond the last", one("EXPOSE", "65536/tcp"), "EXPOSE takes no such port"},
+		{"relative directory", one("WORKDIR", "a"), "WORKDIR takes clean absolute paths only"},
+		{"directory with a final slash", one("WORKDIR", "/a/"), "WORKDIR takes clean absolute paths only"},
+		{"no directory", one("WORKDIR", ""), "WORKDIR takes clean absolute paths only"},
+		{"directory with a NUL", one("WORKDIR", "/a\x00"), "WORKDIR takes no NUL"},
+		{"volume with a NUL", one("VOLUME", "/a\x00"), "VOLUME takes no NUL"},
+		{"no signal", one("STOPSIGNAL", ""), "STOPSIGNAL takes known signals only"},
+		{"unknown signal", one("STOPSIGNAL", "SIGNONE"), "STOPSIGNAL takes known signals only"},
+		{"two users", one("USER", "a", "b"), "USER takes one value"},
+		{"no shell", one("SHELL"), "SHELL can't be empty"},
+		{"health check of two lines", health(Healthcheck{Test: []string{"CMD-SHELL", "a\nb"}}), "HEALTHCHECK can't have this command on one line"},
+		{"inherited health check", health(Healthcheck{Retries: 3}), "HEALTHCHECK can't be without a command"},
+		{"health check of another kind", health(Healthcheck{Test: []string{"SHELL", "a"}}), "HEALTHCHECK knows a CMD, one CMD-SHELL and NONE only"},
+		{"none, with retries", health(Healthcheck{Test: []string{"NONE"}, Retries: 3}), "HEALTHCHECK NONE takes nothing else"},
+		{"retries below zero", health(Healthcheck{Test: []string{"CMD", "a"}, Retries: -1}), "HEALTHCHECK takes no such --retries"},
+		{"interval under a millisecond", health(Healthcheck{Test: []string{"CMD", "a"}, Interval: 5}), "HEALTHCHECK takes no time under 1ms"},
+		{"maintainer of two lines", one("MAINTAINER", "a\nUSER root"), "MAINTAINER takes no such text"},
+		{"no maintainer", one("MAINTAINER", ""), "MAINTAINER takes no such text"},
+		{"maintainer with a final blank", one("MAINTAINER", "a "), "MAINTAINER takes no such text"},
+		{"maintainer of blanks beyond a line", one("MAINTAINER", "a"+long+"b"), "MAINTAINER has no place for a line continuation in a long value"},
+		{"trigger of a trigger", one("ONBUILD", "ONBUILD RUN a"), "ONBUILD takes no such trigger"},
+		{"trigger of a trigger behind a tab", one("ONBUILD", "onbuild\tRUN a"), "ONBUILD takes no such trigger"},
+		{"trigger of two lines", one("ONBUILD", "RUN a\nRUN b"), "ONBUILD takes no such text"},
+		{"here-document that isn't UTF-8", one("ONBUILD", "RUN <<EOF \xff\nEOF"), "ONBUILD takes UTF-8 only"},
+		{"here-document among braces", one("ONBUILD", "RUN <<"+strings.Repeat("${a:-", 100_000)), "ONBUILD takes no here-document among so many ${"},
+		{"no metadata", one("RUN", "a"), "RUN is no metadata instruction"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			text, err := Instruction(c.step)
+			text, err := c.step.Dockerfile()
 			if err == nil {
 				t.Fatalf("got %.80q", text)
 			}
 			if err.Error() != c.want {
 				t.Errorf("got  %s\nwant %s", err, c.want)
 			}
-			var typed *Inexpressible
-			if !errors.Is(err, ErrInexpressible) || !errors.As(err, &typed) || typed.Step.Name != c.step.Name {
-				t.Errorf("the error isn't an Inexpressible of the step: %#v", err)
-			}
 		})
 	}
 }
 
-func TestInstructionRefusesAnUnknownName(t *testing.T) {
-	if _, err := Instruction(one("RUN", "a")); err == nil || errors.Is(err, ErrInexpressible) {
-		t.Errorf("got %v", err)
-	}
-}
-
 // The parser stops at lines of 65,536 bytes.
-func TestInstructionFoldsLongValues(t *testing.T) {
+func TestDockerfileFoldsLongValues(t *testing.T) {
 	for _, unit := range []string{"b", `\`, " ", "#", `"`, "'", "$", "\n", "é", "\t", "x \\# ", "\u00a0", "😀"} {
 		v := strings.Repeat(unit, 150_000/len(unit))
-		for _, step := range []history.Step{
+		for _, step := range []Step{
 			env("A", v, "B", v), label(v, v), one("USER", v), one("VOLUME", "/"+v), one("CMD", v, v),
-			one("SHELL", v), inShell("ENTRYPOINT", v), health(history.Healthcheck{Test: []string{"CMD", v}}),
+			one("SHELL", v), inShell("ENTRYPOINT", v), health(Healthcheck{Test: []string{"CMD", v}}),
 		} {
-			text, err := Instruction(step)
+			text, err := step.Dockerfile()
 			if err != nil {
 				t.Fatalf("%s of %q: %v", step.Name, unit, err)
 			}
 			requireComesBack(t, step, text)
 		}
 	}
-	for _, step := range []history.Step{
+	for _, step := range []Step{
 		one("MAINTAINER", strings.Repeat("Jo ", 100_000)+"!"), one("ONBUILD", "RUN "+strings.Repeat(`a \#b `, 50_000)+"c"),
-		health(history.Healthcheck{Test: []string{"CMD-SHELL", strings.Repeat("a && # b ", 50_000) + "c"}}),
+		health(Healthcheck{Test: []string{"CMD-SHELL", strings.Repeat("a && # b ", 50_000) + "c"}}),
 	} {
-		text, err := Instruction(step)
+		text, err := step.Dockerfile()
 		if err != nil {
 			t.Fatalf("%s: %v", step.Name, err)
 		}
