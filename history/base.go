@@ -80,8 +80,8 @@ func hasCandidate(candidates []Candidate, name string) bool {
 	return slices.ContainsFunc(candidates, func(c Candidate) bool { return c.Kind == "user" && (c.Name == name || slices.Contains(c.Names, name)) })
 }
 
-// numberedBase is a base that the user gave as a number of layers; it has a
-// name if some candidate is just these layers.
+// numberedBase is a base that the user gave as a number of layers. It has a name
+// if a candidate has just these layers.
 func numberedBase(img *Image, ins []Instruction, n int, candidates []Candidate) Base {
 	b := Base{Layers: n, Entries: entriesFor(ins, n), Kind: "user", Evidence: "the lowest " + Count(n, "layer") + ", as asked for"}
 	if n == 0 {
@@ -141,9 +141,9 @@ func autoBase(img *Image, ins []Instruction, candidates []Candidate, annotations
 	return Base{Name: "scratch", Kind: "none", Evidence: "nothing tells where a base ends"}
 }
 
-// settingsAbove are the candidates on which img may have been built without
-// adding a layer: they have all its layers and all the history up to the last
-// of them, but not the settings behind.
+// settingsAbove returns the candidates on which img may have been built without
+// adding a layer. They have all its layers and its history up to the last layer,
+// but not all the settings that follow.
 func settingsAbove(img *Image, ins []Instruction, candidates []Candidate) []Candidate {
 	have := len(img.RootFS.DiffIDs)
 	var out []Candidate
@@ -158,8 +158,8 @@ func settingsAbove(img *Image, ins []Instruction, candidates []Candidate) []Cand
 	return out
 }
 
-// annotatedName is the base that a manifest's annotations name, pinned to the
-// digest that the builder saw.
+// annotatedName is the base that a manifest's annotations name, with the digest
+// that the builder saw.
 func annotatedName(a map[string]string) string {
 	name, digest := a[annotationBaseName], a[annotationBaseDigest]
 	if name == "" || digest == "" || strings.Contains(name, "@") {
@@ -168,8 +168,8 @@ func annotatedName(a map[string]string) string {
 	return name + "@" + digest
 }
 
-// isPrefix tells whether base's layers are img's lowest; the error says where
-// they part.
+// isPrefix returns an error if base's layers aren't img's lowest. It says where
+// they differ.
 func isPrefix(img, base *Image) error {
 	have, b := img.RootFS.DiffIDs, base.RootFS.DiffIDs
 	for k := range b {
@@ -183,9 +183,8 @@ func isPrefix(img, base *Image) error {
 	return nil
 }
 
-// bestLocal picks, among the candidates whose layers are a prefix of the
-// image's of acceptable length, the longest; of equal ones the first by
-// betterName.
+// bestLocal picks the best of the candidates whose layers are the image's lowest
+// and whose number of layers is acceptable.
 func bestLocal(img *Image, candidates []Candidate, accept func(int) bool) (Candidate, bool) {
 	var best Candidate
 	found := false
@@ -204,10 +203,16 @@ func bestLocal(img *Image, candidates []Candidate, accept func(int) bool) (Candi
 	return best, found
 }
 
-// better orders candidates: those whose whole history the image's begins with,
-// since a builder's cache gives the same layers to images that are not built on
-// each other; more layers; more of the image's history, since images of the same
-// layers may differ in their settings alone; stronger kind; simpler name.
+// better tells whether a is a better base than b. In this order it prefers
+//
+//   - a candidate whose whole history is the beginning of the image's: a
+//     builder's cache gives the same layers to images that aren't built on each
+//     other;
+//   - more layers;
+//   - more of the image's history: images of the same layers may differ in their
+//     settings alone;
+//   - the stronger kind;
+//   - the simpler name.
 func better(img *Image, a, b Candidate) bool {
 	if x, y := ancestor(img, a), ancestor(img, b); x != y {
 		return x
@@ -250,7 +255,7 @@ func bestName(c Candidate) string {
 	return best
 }
 
-// bareID: BuildKit can't build FROM an image ID.
+// bareID tells whether a name is an image ID, which BuildKit's FROM doesn't take.
 func bareID(n string) bool {
 	n, prefixed := strings.CutPrefix(n, "sha256:")
 	return (prefixed || len(n) == 64) && strings.Trim(n, "0123456789abcdef") == ""
@@ -280,10 +285,10 @@ func fromCandidate(img *Image, ins []Instruction, c Candidate) Base {
 	return Base{Name: name, Layers: n, Entries: entriesOf(img, ins, c.Image), Kind: c.Kind, Image: c.Image}
 }
 
-// entriesOf is how many of img's history entries are base's: all of base's, if
-// they stand at the start of img's; else those up to its last layer, and the
-// metadata behind it that says what base's config has. An engine may know
-// base's history without its flags, or not at all.
+// entriesOf is how many of img's history entries are base's. If base's history
+// is the beginning of img's, it is that. Otherwise it is the entries up to base's
+// last layer, and the metadata after it that says what base's config has: an
+// engine may know base's history without its flags, or not at all.
 func entriesOf(img *Image, ins []Instruction, base *Image) int {
 	n := entriesFor(ins, len(base.RootFS.DiffIDs))
 	if same := sharedEntries(img, base); same > 0 && same >= n {
@@ -377,9 +382,9 @@ func entriesFor(ins []Instruction, n int) int {
 	return 0
 }
 
-// commentBase is the base that buildah and podman note with the first entry
-// above it. Each build notes its own, so the last is the image's; with
-// --layers the entries after the first note the step before, by its ID.
+// commentBase is the base that buildah and podman name in the comment of the
+// first entry above it. Each build names its own, so the last one is the image's.
+// With --layers, the further entries name the step before them by its ID.
 func commentBase(ins []Instruction) (Base, bool) {
 	below := layersBelow(ins)
 	for i := len(ins) - 1; i >= 0; i-- {
@@ -405,10 +410,9 @@ func layersBelow(ins []Instruction) []int {
 	return below
 }
 
-// Config is the base's config: the document itself where it is known, an
-// empty one for scratch, else what the base's own history entries say, as far
-// as the image's config still has it. What is only here can't come from the
-// base's real config, which isn't known.
+// Config is the base's config: the document itself where it is known, and an
+// empty one for scratch. Otherwise it is what the base's history entries say, as
+// far as the image's config still has it.
 func (b Base) Config(img *Image, ins []Instruction) *Image {
 	if b.Image != nil {
 		return b.Image
@@ -468,9 +472,9 @@ func (b Base) Config(img *Image, ins []Instruction) *Image {
 // one (moby and BuildKit, DefaultPathEnvUnix).
 const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// baseEnv is the part of the config's variables that the base must have had:
-// since an ENV adds at the end, all up to the last one that the base's lines
-// set. env is what these lines give, above are the image's own.
+// baseEnv is the part of the image's variables, want, that the base must have
+// had. ENV adds at the end, so these are all up to the last one that the base's
+// lines set. env is what those lines give; above are the steps above the base.
 func baseEnv(env, want []string, above []Step) []string {
 	at := positions(env)
 	setAbove := map[string]bool{}

@@ -7,12 +7,12 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Buildah and podman build: imagebuildah/stage_executor.go, getCreatedBy. RUN
-// is `/bin/sh -c` and its text, the others are `/bin/sh -c #(nop) ` and the
-// Dockerfile's own line (a JSON list keeps its commas); COPY and ADD name the
-// content's hash and end in a blank. Build settings that change the result
-// follow as `|key=value`. The first entry of a stage, and with --layers each
-// further one, has the comment `FROM image`; squashed builds and `buildah
+// Buildah and podman build: imagebuildah/stage_executor.go, getCreatedBy. RUN is
+// `/bin/sh -c` and its text. The others are `/bin/sh -c #(nop) ` and the
+// Dockerfile's own line, in which a JSON list keeps its commas. COPY and ADD name
+// the content's hash and end in a blank. Build settings that change the result
+// follow as `|key=value`. The first entry of a stage has the comment `FROM
+// image`, and with --layers each further one, too. Squashed builds and `buildah
 // commit` record just the shell.
 
 var buildahSettings = regexp.MustCompile(`(\|(unsetLabel|inheritLabels|inheritAnnotations|force-mtime|unsetAnnotation|source-date-epoch|rewrite-timestamp|created-annotation)=[^|]*)+$`)

@@ -9,11 +9,10 @@ import (
 
 // The classic builder: moby's builder/dockerfile, dispatchers.go (what each
 // instruction commits) and internals.go (withCmdComment, performCopy,
-// prependEnvOnCmd). An instruction that runs nothing is recorded as
-// `SHELL #(nop) TEXT`: the comment is one argument for ADD, COPY and WORKDIR,
-// hence one space, and an argument of its own for the others, hence two.
-// Before 1.12 every line had one. RUN is the command line itself, preceded
-// by `|N A=b …` when N build arguments were set.
+// prependEnvOnCmd). An instruction that runs nothing is recorded as `SHELL #(nop)
+// TEXT`, with one space before the text for ADD, COPY and WORKDIR, and two for
+// the others; before 1.12 all had one. RUN is the command line itself, behind
+// `|N A=b …` if N build arguments were set.
 
 const nop = "#(nop)"
 
@@ -84,9 +83,9 @@ func (p *reader) cutShell(line string) (string, bool) {
 
 var buildArgs = regexp.MustCompile(`^\|(\d{1,4}) `)
 
-// cutBuildArgs splits `|N A=b C=d /bin/sh -c make`. A value may hold spaces;
-// the shell tells where the last one ends, else the first word that isn't
-// A=b once N were read.
+// cutBuildArgs splits `|N A=b C=d /bin/sh -c make`. A value may have spaces, so
+// the arguments end at the shell. Without one, they end after N words, or before
+// the first that isn't A=b.
 func (p *reader) cutBuildArgs(line string) (args []string, command string) {
 	m := buildArgs.FindStringSubmatch(line)
 	if m == nil {

@@ -107,7 +107,7 @@ func equalHealth(a, b *Healthcheck) bool {
 		a.StartPeriod == b.StartPeriod && a.StartInterval == b.StartInterval && a.Retries == b.Retries
 }
 
-// emptyHealth: a health check without any field says as much as none.
+// emptyHealth tells whether a health check says nothing, as none does.
 func emptyHealth(h *Healthcheck) bool {
 	return h == nil || len(h.Test) == 0 && h.Interval == 0 && h.Timeout == 0 && h.StartPeriod == 0 && h.StartInterval == 0 && h.Retries == 0
 }

@@ -11,8 +11,9 @@ import (
 
 // Which step each field of the config needs. Env is in env.go.
 
-// author: of the two builders, only BuildKit takes over the base's. So the
-// image's is always written, and that it has none can't be.
+// author plans MAINTAINER. BuildKit takes over the base's author, the classic
+// builder doesn't. So the image's is always written; that an image has none, over
+// a base that has one, can't be.
 func (pl *planner) author() {
 	base := pl.r.Base.Author
 	if pl.img.Author == "" {
@@ -63,7 +64,7 @@ func (pl *planner) scalar(name, want string, have *string) {
 		// What builders make of it differs between them.
 		pl.refuse(Step{Name: name, Args: []string{want}}, errors.New("WORKDIR takes a Windows path with its drive only"))
 	case name == "WORKDIR":
-		// Builders clean the path, so that others than clean ones can't be had.
+		// Builders clean the path: no other can be had.
 		clean := workdir("", want, isWindows(pl.img))
 		pl.one(name, Step{Args: []string{clean}}, func(Step) string {
 			return differs(pl.recorded.Config.WorkingDir, clean)
@@ -272,7 +273,7 @@ func (pl *planner) onbuild() {
 			s.Why = "BuildKit records no ONBUILD"
 		}
 		at := end
-		// The first that doesn't stand before the trigger below this one.
+		// The first entry behind that of the trigger before.
 		for len(entries[t]) > 0 && at == end {
 			if e := entries[t][0]; float64(e) > from {
 				s.Entry, at, s.Why = e, float64(e), ""

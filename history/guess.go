@@ -7,12 +7,11 @@ import (
 )
 
 // guessBase reads where the base ends from the shape of the history alone. A
-// guess that is too high leaves layers unmerged, one that is too low loses
-// sharing only; so it takes nothing that isn't a usual sign of a finished
-// image:
+// guess that is too high leaves layers unmerged; one that is too low only loses
+// sharing. So it goes by the usual signs of a finished image only:
 //
 //   - CMD with layers above it: a Dockerfile ends in its CMD, and a child image
-//     goes on behind it, some other day (or the CMD is a shell, as only a
+//     is built on that some other day (or the CMD is a shell, as only a
 //     distribution's is);
 //   - MAINTAINER with layers below it: it follows FROM;
 //   - another builder's entries: one build is one builder's;
@@ -63,9 +62,9 @@ func nextLayers(ins []Instruction) []int {
 }
 
 // sameHour tells whether the layer of entry j, the first above entry i, was made
-// within an hour of that entry: then one build may have made both, and the sign
-// between them counts for nothing. Times that a builder set to a fixed date are
-// no help.
+// within an hour of entry i. One build may have made both then, and a sign
+// between them means nothing. Equal times don't count: a builder may have set
+// them to a fixed date.
 func sameHour(img *Image, i, j int) bool {
 	if j == len(img.History) {
 		return false
@@ -98,8 +97,8 @@ func brief(in Instruction) string {
 	return s
 }
 
-// rootEnd is the end of a distribution's root file system whose layer is the
-// lowest: its metadata goes with it, up to a pause of a day.
+// rootEnd is where a distribution's root file system ends, if it is the lowest
+// layer. Its metadata belongs to it, up to a pause of a day.
 func rootEnd(img *Image, ins []Instruction, root int) (int, string) {
 	if !rootfsEntry(ins[root]) || !needsRootfs(ins[root+1:]) {
 		return 0, ""
@@ -116,8 +115,7 @@ func rootEnd(img *Image, ins []Instruction, root int) (int, string) {
 	return root + 1, fmt.Sprintf("root file system %s", brief(ins[root]))
 }
 
-// pause is how far apart two builds are at least; a build of its own rarely
-// takes longer.
+// pause is the time that one build rarely takes.
 const pause = 24 * time.Hour
 
 func paused(a, b *time.Time) bool {
@@ -153,7 +151,7 @@ func archiveName(s string) bool {
 	return false
 }
 
-// needsRootfs: a RUN needs programs to run.
+// needsRootfs tells whether an entry runs something, which needs programs.
 func needsRootfs(ins []Instruction) bool {
 	for _, in := range ins {
 		if in.Name == "RUN" || in.Dialect == "commit" {
@@ -167,8 +165,7 @@ func needsRootfs(ins []Instruction) bool {
 // others make bases, or change a finished image.
 var builders = map[string]bool{"classic": true, "buildkit": true, "buildah": true, "kaniko": true, "jib": true, "ko": true, "buildpacks": true, "docker-flatten": true}
 
-// otherBuild tells whether entry i is the first of another builder than the
-// entries below.
+// otherBuild tells whether another builder made entry i than the entries below.
 func otherBuild(ins []Instruction, i int) bool {
 	if !builders[ins[i].Dialect] {
 		return false

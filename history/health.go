@@ -7,19 +7,20 @@ import (
 	"time"
 )
 
-// health reads the argument of HEALTHCHECK in every notation that builders
-// have printed: Go's %q of a pointer to the struct, with the fields that the
-// struct had at the time
+// health reads the argument of HEALTHCHECK in every notation that builders have
+// printed. moby (builder/dockerfile/dispatchers.go) and BuildKit up to 0.23
+// print the struct, or a pointer to it, with Go's %q and the fields that it had
+// at the time:
 //
 //	&{["CMD-SHELL" "curl -f http://localhost"] "1m0s" "10s" '\x00'}                interval, timeout, retries
 //	&{["CMD-SHELL" "curl -f http://localhost"] "1m0s" "10s" "0s" '\x00'}           … start period, retries
 //	{["CMD" "true"] "1m0s" "10s" "0s" "0s" '\n'}                                   … start interval, retries
 //
-// (moby builder/dockerfile/dispatchers.go, BuildKit up to 0.23), %+v
+// Later ones of BuildKit print it with %+v, where missing fields are zero:
 //
 //	{Test:[CMD-SHELL curl] Interval:1s Timeout:10s StartPeriod:3s StartInterval:100ms Retries:5}
 //
-// (BuildKit since then: omitted fields are zero) and the Dockerfile's own text.
+// Others keep the Dockerfile's own text.
 func (p *reader) health(rest string) (*Healthcheck, bool) {
 	v := strings.TrimSpace(rest)
 	if v == "NONE" {

@@ -1,7 +1,7 @@
-// Package history understands what an image says about how it was made: it
-// parses the builders' history dialects, finds where the base image ends, and
-// replays the metadata as Dockerfile instructions. It is pure: it opens no
-// file and no socket.
+// Package history understands what an image says about how it was made. It
+// parses the builders' history dialects, finds where the base image ends, replays
+// the metadata as steps, and writes each step as a Dockerfile instruction. It is
+// pure: it opens no file and no socket.
 package history
 
 import (

@@ -4,10 +4,10 @@ import "fmt"
 
 // assignLayers gives each layer to the history entry that made it. Entries
 // without empty_layer own the layers in order (OCI image config, "history").
-// Where their number isn't that of the layers, old and foreign builders set
-// the flag wrongly: a metadata instruction never owns a layer, a RUN, ADD or
-// COPY always may. If that settles the count, so it is; else no entry gets a
-// layer.
+// If there are more or fewer of them than layers, a builder set the flag
+// wrongly: then the instructions decide, since metadata never owns a layer, and
+// RUN, ADD and COPY always may. If no such rule gives the right number, no entry
+// gets a layer.
 func assignLayers(img *Image, ins []Instruction) {
 	h := img.History
 	n := len(img.RootFS.DiffIDs)

@@ -46,10 +46,10 @@ func arrange(keyword string, words []string, single bool) (string, error) {
 	return strings.Join(lines, " \\\n"), nil
 }
 
-// fold cuts a line that is too long for the parser with line continuations at
-// places that change nothing: a continued line is neither trimmed nor
-// stripped of blanks, but one that begins with # or is all blank is dropped,
-// and a backslash after another backslash continues nothing.
+// fold cuts a line that is too long for the parser, with line continuations at
+// places where they change nothing. The parser keeps the blanks of a continued
+// line, but drops a line that begins with # or is all blank, and a backslash
+// after another backslash continues nothing.
 func fold(line string) (string, error) {
 	if len(line) <= maxLine {
 		return line, nil

@@ -105,7 +105,7 @@ func (p *reader) word(v string, n notation) string {
 	return v
 }
 
-// trigger is an ONBUILD expression, preferably as the config spells it.
+// trigger is an ONBUILD expression, with the config's spaces if it has it.
 func (p *reader) trigger(v string) string {
 	if t, ok := p.triggers[words(v)]; ok && p.spend(max(len(t)-len(v), 0)) {
 		return t
@@ -133,9 +133,9 @@ func (p *reader) command(rest string, config []string, printed string) []string 
 	return append(slices.Clone(p.shell.args), v)
 }
 
-// list reads ["a","b"] (JSON), ["a" "b"] (%q) and [a b] (%v). The last has
-// lost the borders of its tokens: they are the config's, if that is printed the
-// same, else guessed.
+// list reads ["a","b"] (JSON), ["a" "b"] (%q) and [a b] (%v). The last has lost
+// where its words end. If the config's list is printed the same, it is taken;
+// otherwise the words are guessed.
 func (p *reader) list(v string, config []string, printed string) []string {
 	v = strings.TrimSpace(v)
 	if args, ok := quotedList(v); ok {
@@ -187,8 +187,8 @@ func quotedList(v string) ([]string, bool) {
 	return out, true
 }
 
-// volumes reads [/a /b], ["/a"] and /a /b. A path with spaces is found by the
-// config's having it.
+// volumes reads [/a /b], ["/a"] and /a /b. A path with spaces is recognised
+// because the config has it.
 func (p *reader) volumes(rest string, n notation) []string {
 	v := strings.TrimSpace(rest)
 	l, ok := quotedList(v)
@@ -210,7 +210,7 @@ func (p *reader) volumes(rest string, n notation) []string {
 	var out []string
 	for v != "" {
 		path, rest, _ := strings.Cut(v, " ")
-		// The most words that are one of the config's paths.
+		// The longest run of words that is one of the config's paths.
 		end := len(path)
 		for n := 2; n <= p.volumeWords && end < len(v); n++ {
 			end += 1 + wordEnd(v[end+1:])

@@ -37,9 +37,12 @@ func agreement(pairs []Pair, have map[string]string) int {
 var pairStart = regexp.MustCompile(`[ \t\n]+"?[^\s="']+"?=`)
 
 // splitPairs finds, among all ways to cut the line before a ` key=`, the one
-// that scores best: pairs that the config holds as they are, then keys that
-// the config knows (an unknown one can't have been removed again, so that it
-// is rather part of a value).
+// that scores best. Pairs that the config has as they are score most, then keys
+// that the config knows. An unknown key is rather part of a value: no builder
+// removes one again.
+//
+// best holds the scores of the line's ends, from the last border down; each
+// takes the best of those behind it.
 func splitPairs(s string, have known) []Pair {
 	s = strings.TrimPrefix(s, " ")
 	starts := borders(s, have)
@@ -78,8 +81,8 @@ func splitPairs(s string, have known) []Pair {
 		if j <= n {
 			key := cleanKey(s[starts[i]:equals])
 			v, ok := have.values[key]
-			// Wherever the value ends, its score is the same, but for the value
-			// that the config has.
+			// The score is the same wherever the value ends, unless it is the
+			// config's.
 			take(top[j], pairScore(key, ok, false, have))
 			if stop := equals + 1 + len(v); ok && stop <= len(s) && s[equals+1:stop] == v {
 				k, found := slices.BinarySearch(starts, stop+1)
@@ -157,8 +160,8 @@ func cleanKey(k string) string {
 
 var plausibleKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_./-]*$`)
 
-// pairScore is how well a pair of that key fits the config, which knows the
-// key, and has the pair's value.
+// pairScore is how well a pair of that key fits the config. knows tells whether
+// the config has the key, same whether it has the pair's value, too.
 func pairScore(key string, knows, same bool, have known) int {
 	switch {
 	case same:
@@ -198,9 +201,9 @@ func (p *reader) quotedPairs(rest string, have map[string]string) ([]Pair, bool)
 	return out, true
 }
 
-// resolve is a value without its quotes and variables. A variable that
-// nothing here sets may be the base's: if the config's value fits, it is the
-// one; else the variable is empty.
+// resolve is a value without its quotes and variables. A variable that no entry
+// sets may be the base's: if the config's value fits the rest, it is taken;
+// otherwise the variable is empty.
 func (p *reader) resolve(v, config string) string {
 	const unknown = "\x00" // in no environment
 	parts := strings.Split(unquote(p.expandOr(v, func(string) string { return unknown })), unknown)

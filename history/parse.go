@@ -9,10 +9,10 @@ import (
 )
 
 // Parse reads an image's history. The result has one Instruction per history
-// entry, in the same order; entries that no known builder prints are kept as
-// they are, with an empty Dialect. Layers are assigned by empty_layer; where
-// its count doesn't fit rootfs.diff_ids they are repaired, or withdrawn from
-// every entry (see LayerDoubt).
+// entry, in the same order. Entries that no known builder prints are kept as they
+// are, with an empty Dialect. Layers are assigned by empty_layer. Where that
+// doesn't fit rootfs.diff_ids, they are assigned by instruction, or none is (see
+// LayerDoubt).
 //
 // Some notations lose information: `ENV A=b C=d` may be one variable or two,
 // `SHELL [sh -c a b]` has lost its tokens' borders. Such a line is read so
@@ -62,10 +62,10 @@ type known struct {
 // config's having it: beyond that, nobody has written it on purpose.
 const mostWords = 16
 
-// maxRoom is how much a history's readings may add to its lines: the values of
-// variables, the ports of ranges, the shell before commands. Lines that name
-// each other twice grow without end (A=$B$B, C=$A$A, …). Past this size they
-// are read as they are; the config's values are what counts anyway.
+// maxRoom is how many bytes the reading of a history may add to its lines: the
+// values of variables, the ports of ranges, the shell before commands. Lines
+// such as A=$B$B and B=$A$A would grow without end. Past this size lines are
+// read as they are. That costs no correctness: the config's values count.
 const maxRoom = 16 << 20
 
 // spend takes n bytes of what readings may add, if they are left.

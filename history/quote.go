@@ -8,10 +8,10 @@ import (
 	"unicode/utf8"
 )
 
-// Quoting for github.com/moby/buildkit/frontend/dockerfile/shell, whose rules
-// the classic builder has had since it took that package over: single quotes
-// keep everything but a single quote; in double quotes a backslash escapes
-// ", $ and itself; the parser splits words by the same rules.
+// Quoting for github.com/moby/buildkit/frontend/dockerfile/shell, which the
+// classic builder uses as well. Single quotes keep everything but a single quote.
+// In double quotes a backslash escapes ", $ and itself. The parser splits words
+// by the same rules.
 
 // seam is the number of bytes of a quoted value after which quotes are closed
 // and opened again, which gives line continuations a place.
@@ -113,8 +113,8 @@ func quoteSingle(v string) string {
 }
 
 // plain tells whether a text can stand on a line as it is, for the parser and
-// for a reader: no control character but a tab, nothing that prints as
-// nothing. A byte that isn't UTF-8 passes: only a text as it is can carry it.
+// for a reader: it has no control character but tabs, and nothing invisible. A
+// byte that isn't UTF-8 passes, since nothing else than plain text can have it.
 func plain(s string) bool {
 	for _, r := range s {
 		if r != '\t' && !unicode.IsPrint(r) {

@@ -78,8 +78,8 @@ func Plan(img *Image, ins []Instruction, base Base) (Replay, error) {
 	}
 	all := append(slices.Clone(pl.r.Before), pl.r.After...)
 	pl.r.Inexpressible = append(pl.r.Inexpressible, pl.rest(all)...)
-	// What the base alone has too much is told by Cleared; an image without a
-	// history has nothing that could disagree.
+	// Cleared tells what only the base sets. An image without a history has
+	// nothing that could disagree.
 	if len(ins) > 0 {
 		recorded := apply(withPath(pl.r.Base, img), pl.steps)
 		if pl.triggersUnrecorded {
@@ -93,8 +93,8 @@ func Plan(img *Image, ins []Instruction, base Base) (Replay, error) {
 	return pl.r, nil
 }
 
-// withPath is the base with the PATH that FROM adds to one without, if the
-// image has a PATH.
+// withPath is the base with the PATH that FROM adds to a base without one, if
+// the image has a PATH.
 func withPath(base, img *Image) *Image {
 	if indexKey(base.Config.Env, "PATH") >= 0 || indexKey(img.Config.Env, "PATH") < 0 {
 		return base
@@ -104,8 +104,8 @@ func withPath(base, img *Image) *Image {
 	return out
 }
 
-// firstMerged is the history index of the first entry above the base that
-// made a layer; with none, metadata goes after the ADD.
+// firstMerged is the history index of the first entry above the base that made a
+// layer. If none did, all metadata goes after the ADD.
 func firstMerged(ins []Instruction, base Base) int {
 	for i := base.Entries; i < len(ins); i++ {
 		if ins[i].Layer >= base.Layers {
@@ -158,8 +158,9 @@ func (pl *planner) record(s Step) {
 	}
 }
 
-// planned is a step and its place: the history index, in between for
-// corrections that must stand next to an entry, +Inf for those at the end.
+// planned is a step and its place: the index of its history entry, a number
+// between two of them for a correction that stands next to one, or +Inf for the
+// end.
 type planned struct {
 	at   float64
 	step Step
@@ -334,4 +335,10 @@ func put[V any](m map[string]V, key string, value V) map[string]V {
 	}
 	m[key] = value
 	return m
+}
+
+// Result is the config that a builder makes of Base with Before and After: the
+// image's own, but for what is Inexpressible.
+func (r Replay) Result() *Image {
+	return apply(r.Base, slices.Concat(r.Before, r.After))
 }

@@ -33,37 +33,37 @@ func keys(list []string) map[string]struct{} {
 // huge are images on which work that isn't linear in their size would take
 // minutes, or all memory.
 var huge = map[string]func(img *history.Image){
-	"variables": func(img *history.Image) { img.Config.Env = many(30_000, "V%d=x") },
+	"variables": func(img *history.Image) { img.Config.Env = many(20_000, "V%d=x") },
 	"variables in many entries": func(img *history.Image) {
-		img.Config.Env = many(30_000, "V%d=x")
-		lines(img, many(30_000, "ENV V%d=x"))
+		img.Config.Env = many(20_000, "V%d=x")
+		lines(img, many(20_000, "ENV V%d=x"))
 	},
 	"variables in reverse": func(img *history.Image) {
-		img.Config.Env = many(30_000, "V%d=x")
-		lines(img, reversed(many(30_000, "ENV V%d=x")))
+		img.Config.Env = many(20_000, "V%d=x")
+		lines(img, reversed(many(20_000, "ENV V%d=x")))
 	},
 	"variables with other values": func(img *history.Image) {
-		img.Config.Env = many(30_000, "V%d=x")
-		lines(img, many(30_000, "ENV V%d=y"))
+		img.Config.Env = many(20_000, "V%d=x")
+		lines(img, many(20_000, "ENV V%d=y"))
 	},
 	"variables in one entry": func(img *history.Image) {
-		img.Config.Env = many(30_000, "V%d=x")
-		lines(img, []string{"ENV " + strings.Join(many(30_000, "V%d=y"), " ")})
+		img.Config.Env = many(20_000, "V%d=x")
+		lines(img, []string{"ENV " + strings.Join(many(20_000, "V%d=y"), " ")})
 	},
-	"variables without =": func(img *history.Image) { img.Config.Env = many(30_000, "V%d") },
-	"one variable often":  func(img *history.Image) { img.Config.Env = []string{"A=1"}; lines(img, many(30_000, "ENV A=%d")) },
+	"variables without =": func(img *history.Image) { img.Config.Env = many(20_000, "V%d") },
+	"one variable often":  func(img *history.Image) { img.Config.Env = []string{"A=1"}; lines(img, many(20_000, "ENV A=%d")) },
 	"a long variable":     func(img *history.Image) { img.Config.Env = []string{"A=" + strings.Repeat("a $\n", 100_000)} },
 	"names of the argument": func(img *history.Image) {
-		img.Config.Env = append(underscores(1400), "A="+strings.Repeat("\n", 30_000))
+		img.Config.Env = append(underscores(1400), "A="+strings.Repeat("\n", 20_000))
 	},
-	"labels": func(img *history.Image) { img.Config.Labels = labels(many(30_000, "l%d")) },
+	"labels": func(img *history.Image) { img.Config.Labels = labels(many(20_000, "l%d")) },
 	"labels in one entry": func(img *history.Image) {
-		img.Config.Labels = labels(many(30_000, "l%d"))
-		lines(img, []string{"LABEL " + strings.Join(many(30_000, "l%d=x"), " ")})
+		img.Config.Labels = labels(many(20_000, "l%d"))
+		lines(img, []string{"LABEL " + strings.Join(many(20_000, "l%d=x"), " ")})
 	},
 	"labels in many entries": func(img *history.Image) {
-		img.Config.Labels = labels(many(30_000, "l%d"))
-		lines(img, many(30_000, "LABEL l%d=x"))
+		img.Config.Labels = labels(many(20_000, "l%d"))
+		lines(img, many(20_000, "LABEL l%d=x"))
 	},
 	"labels with blanks": func(img *history.Image) {
 		img.Config.Labels = labels(many(20_000, "l %d"))
@@ -80,14 +80,14 @@ var huge = map[string]func(img *history.Image){
 	"ports": func(img *history.Image) {
 		img.Config.ExposedPorts = keys(append(append(many(65_536, "%d/tcp"), many(65_536, "%d/udp")...), many(65_536, "%d/sctp")...))
 	},
-	"ports that are none": func(img *history.Image) { img.Config.ExposedPorts = keys(many(30_000, "1-65535/x%d")) },
-	"ranges of ports":     func(img *history.Image) { lines(img, many(30_000, "EXPOSE 1-65535/tcp %d")) },
+	"ports that are none": func(img *history.Image) { img.Config.ExposedPorts = keys(many(20_000, "1-65535/x%d")) },
+	"ranges of ports":     func(img *history.Image) { lines(img, many(20_000, "EXPOSE 1-65535/tcp %d")) },
 	"ranges in one entry": func(img *history.Image) {
 		lines(img, []string{"EXPOSE " + strings.Repeat("1-65535 0-65535/udp ", 20_000)})
 	},
 	"volumes": func(img *history.Image) {
-		img.Config.Volumes = keys(many(30_000, "/v%d"))
-		lines(img, []string{fmt.Sprint("VOLUME ", many(30_000, "/v%d"))})
+		img.Config.Volumes = keys(many(20_000, "/v%d"))
+		lines(img, []string{fmt.Sprint("VOLUME ", many(20_000, "/v%d"))})
 	},
 	"volumes with blanks": func(img *history.Image) {
 		img.Config.Volumes = keys(many(20_000, "/v %d"))
@@ -107,13 +107,13 @@ var huge = map[string]func(img *history.Image){
 		lines(img, append(many(20_000, "CMD [%d]"), fmt.Sprint("CMD ", img.Config.Cmd)))
 	},
 	"a shell of many words": func(img *history.Image) {
-		img.Config.Shell = many(30_000, "%d")
+		img.Config.Shell = many(20_000, "%d")
 		lines(img, append([]string{fmt.Sprint("SHELL ", img.Config.Shell)}, many(20_000, "CMD %d")...))
 	},
-	"commands":    func(img *history.Image) { lines(img, many(30_000, "CMD [\"%d\"]")) },
-	"maintainers": func(img *history.Image) { lines(img, many(30_000, "MAINTAINER %d")) },
+	"commands":    func(img *history.Image) { lines(img, many(20_000, "CMD [\"%d\"]")) },
+	"maintainers": func(img *history.Image) { lines(img, many(20_000, "MAINTAINER %d")) },
 	"bases": func(img *history.Image) {
-		lines(img, many(30_000, "ENV A=%d"))
+		lines(img, many(20_000, "ENV A=%d"))
 		comments(img, "FROM example.com/base:%d")
 	},
 	"triggers": func(img *history.Image) {
@@ -134,7 +134,7 @@ var huge = map[string]func(img *history.Image){
 	"a long health check": func(img *history.Image) {
 		img.Config.Healthcheck = &history.Healthcheck{Test: []string{"CMD-SHELL", strings.Repeat("a || ", 60_000) + "b"}}
 	},
-	"layers": func(img *history.Image) { lines(img, many(30_000, "RUN make %d")) },
+	"layers": func(img *history.Image) { lines(img, many(20_000, "RUN make %d")) },
 	"commands among layers": func(img *history.Image) {
 		for i := range 15_000 {
 			lines(img, []string{fmt.Sprintf("CMD %d", i), fmt.Sprintf("something %d", i)})
@@ -142,10 +142,10 @@ var huge = map[string]func(img *history.Image){
 		lines(img, many(15_000, "RUN make %d"))
 	},
 	"layers that don't fit": func(img *history.Image) {
-		lines(img, many(30_000, "RUN make %d"))
+		lines(img, many(20_000, "RUN make %d"))
 		img.RootFS.DiffIDs = img.RootFS.DiffIDs[:20_000]
 	},
-	"unknown entries": func(img *history.Image) { lines(img, many(30_000, "something %d")) },
+	"unknown entries": func(img *history.Image) { lines(img, many(20_000, "something %d")) },
 	"variables that grow": func(img *history.Image) {
 		lines(img, append([]string{"ENV A=aaaaaaaaaaaaaaaa", "ENV B=$A"}, strings.Split(strings.Repeat("ENV A=$B$B$B\nENV B=$A$A$A\n", 1000), "\n")...))
 		authors(img, "kaniko")
@@ -224,12 +224,12 @@ func TestFindingAHugeBaseIsLinear(t *testing.T) {
 	base, img := &history.Image{}, &history.Image{}
 	lines(base, []string{"RUN make the root"})
 	base.History = nil
-	base.Config.Env, base.Config.OnBuild = many(30_000, "V%d=x"), many(20_000, "RUN %d")
+	base.Config.Env, base.Config.OnBuild = many(20_000, "V%d=x"), many(20_000, "RUN %d")
 	lines(img, []string{"RUN make the root"})
-	lines(img, many(30_000, "ENV V%d=x"))
+	lines(img, many(20_000, "ENV V%d=x"))
 	lines(img, many(20_000, "ONBUILD RUN %d"))
 	lines(img, []string{"ENV OWN=1", "RUN make"})
-	img.Config.Env = append(many(30_000, "V%d=x"), "OWN=1")
+	img.Config.Env = append(many(20_000, "V%d=x"), "OWN=1")
 	ins := history.Parse(img)
 	for _, candidates := range [][]history.Candidate{nil, {{Name: "base:1", Kind: "local", Image: base}}} {
 		want := "auto"
@@ -237,10 +237,10 @@ func TestFindingAHugeBaseIsLinear(t *testing.T) {
 			want = "1"
 		}
 		got, err := history.FindBase(img, ins, want, candidates, nil)
-		if err != nil || got.Layers != 1 || candidates != nil && got.Entries != 50_001 {
+		if err != nil || got.Layers != 1 || candidates != nil && got.Entries != 40_001 {
 			t.Errorf("%d layers, %d entries, %v", got.Layers, got.Entries, err)
 		}
-		if n := len(got.Config(img, ins).Config.Env); candidates != nil && n != 30_000 {
+		if n := len(got.Config(img, ins).Config.Env); candidates != nil && n != 20_000 {
 			t.Errorf("%d variables", n)
 		}
 	}
