@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/agext/levenshtein"
 	"github.com/docker/cli/cli-plugins/metadata"
 	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
@@ -211,7 +212,16 @@ func parse(args []string) (*command, error) {
 	var a arguments
 	f := options(&a)
 	if err := f.Parse(args); err != nil {
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) {
+			return nil, suggest(f, unknown)
+		}
 		return nil, err
+	}
+	switch first := f.Arg(0); {
+	case f.NArg() != 1:
+	case first == "help", first == "version": // an image of that name is docker-daemon:help
+		a.isHelp, a.version = first == "help", first == "version"
 	}
 	c := &command{json: a.json, quiet: a.quiet, progress: a.progress, help: a.isHelp, version: a.version, completion: a.completion}
 	if c.help || c.version || c.completion != "" {
@@ -246,6 +256,20 @@ func parse(args []string) (*command, error) {
 		return nil, errors.New("--json and a product on stdout (-) exclude each other")
 	}
 	return c, c.job.Validate()
+}
+
+// suggest names the option that an unknown one was probably meant for.
+func suggest(f *pflag.FlagSet, unknown *pflag.NotExistError) error {
+	near, distance := "", 3
+	f.VisitAll(func(flag *pflag.Flag) {
+		if d := levenshtein.Distance(unknown.GetSpecifiedName(), flag.Name, nil); d < distance {
+			near, distance = flag.Name, d
+		}
+	})
+	if near == "" {
+		return unknown
+	}
+	return fmt.Errorf("%w: did you mean --%s?", unknown, near)
 }
 
 // job decodes what the job is to be.
@@ -391,14 +415,17 @@ func (e usageError) Unwrap() error { return e.error }
 func fail(stderr io.Writer, err error) int {
 	fmt.Fprintf(stderr, "docker-flatten: %s\n", oneLine(err.Error()))
 	var hinted *image.Error
-	if errors.As(err, &hinted) && hinted.Hint != "" {
+	hasHint := errors.As(err, &hinted) && hinted.Hint != ""
+	if hasHint {
 		fmt.Fprintf(stderr, "hint: %s\n", oneLine(hinted.Hint))
 	}
 	switch {
 	case errors.As(err, new(*layer.DifferenceError)), errors.As(err, new(*plan.ConfigError)), errors.Is(err, image.ErrDiffers):
 		return exitDiffers
 	case errors.As(err, new(usageError)):
-		fmt.Fprintln(stderr, "hint: docker-flatten --help lists the options")
+		if !hasHint {
+			fmt.Fprintln(stderr, "hint: docker-flatten --help lists the options")
+		}
 		return exitUsage
 	}
 	return exitFailed

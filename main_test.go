@@ -68,9 +68,17 @@ func TestWrongUseGetsOneLineAndExit2(t *testing.T) {
 		"two products on stdout":     {"--context", "-", "-o", "-", "a"},
 		"two products on its device": {"--context", "-", "-o", "/dev/stdout", "a.tar"},
 		"bad platform":               {"--platform", "linux", "a"},
+		"a slip in an option":        {"--quite", "a"},
+		"a slip in a transport":      {"docker-archiv:foo.tar"},
+		"no transport":               {"-o", "nosuchtransport:foo", "a.tar"},
+		"a foreign transport":        {"s3://bucket/a"},
+		"bad SOURCE_DATE_EPOCH":      {"a"},
 	}
 	for name, args := range cases {
 		t.Run(name, func(t *testing.T) {
+			if name == "bad SOURCE_DATE_EPOCH" {
+				t.Setenv("SOURCE_DATE_EPOCH", "yesterday")
+			}
 			code, stdout, stderr := flattenCommand(t, args...)
 			if code != exitUsage {
 				t.Errorf("exit code %d, want %d: %s", code, exitUsage, stderr)
@@ -206,6 +214,29 @@ func TestHelpNamesEveryOption(t *testing.T) {
 	for _, line := range strings.Split(stdout, "\n") {
 		if len(line) > 80 && !strings.Contains(line, "://") {
 			t.Errorf("wider than 80 columns: %s", line)
+		}
+	}
+}
+
+func TestSlipsGetASuggestion(t *testing.T) {
+	for args, says := range map[string]string{
+		"--quite a":                     "did you mean --quiet?",
+		"--dryrun a":                    "did you mean --dry-run?",
+		"docker-archiv:foo.tar":         "did you mean docker-archive:?",
+		"--base nosuch:1 " + example(t): "--base N",
+	} {
+		t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+		if _, _, stderr := flattenCommand(t, strings.Fields(args)...); !strings.Contains(stderr, says) {
+			t.Errorf("%s: doesn't say %q:\n%s", args, says, stderr)
+		}
+	}
+}
+
+func TestHelpAndVersionAsWords(t *testing.T) {
+	for word, says := range map[string]string{"help": "Usage:", "version": "docker-flatten "} {
+		code, stdout, _ := flattenCommand(t, word)
+		if code != 0 || !strings.Contains(stdout, says) {
+			t.Errorf("%s: code %d, %q", word, code, stdout)
 		}
 	}
 }

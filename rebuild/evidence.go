@@ -3,6 +3,7 @@ package rebuild
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/distribution/reference"
@@ -36,10 +37,20 @@ func (o *Options) gather(ctx context.Context, im *image.Image, opt image.Options
 	}
 	if ref, named := o.Base.Image(); named {
 		if evidence, err = o.namedBase(ctx, ref, im, opt); err != nil {
-			return plan.Evidence{}, nil, fmt.Errorf("--base: %w", err)
+			return plan.Evidence{}, nil, baseError(err)
 		}
 	}
 	return evidence, told, nil
+}
+
+// baseError says what else --base takes.
+func baseError(err error) error {
+	var known *image.Error
+	hint := "--base N keeps the N lowest layers, --base scratch none; docker://NAME is an image in a registry"
+	if errors.As(err, &known) && known.Hint != "" {
+		hint = known.Hint + "; " + hint
+	}
+	return &image.Error{Op: "find", Object: "--base", Err: err, Hint: hint}
 }
 
 // surveyed is an engine's evidence: its named images, and those of them that

@@ -64,6 +64,9 @@ func ParseRef(s string) (Ref, error) {
 			}
 			return r, nil
 		}
+		if err := checkTransport(s, transport, rest); err != nil {
+			return Ref{}, err
+		}
 	}
 	if looksLikePath(s) {
 		r := Ref{Transport: AnyFile}

@@ -1,6 +1,7 @@
 package image_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -62,6 +63,33 @@ func TestParseCompression(t *testing.T) {
 	for _, s := range []string{"", "xz", "gzip:", "gzip:0", "gzip:10", "zstd:23", "none:1", "gzip:a"} {
 		if got, err := image.ParseCompression(s); err == nil {
 			t.Errorf("%q is %+v", s, got)
+		}
+	}
+}
+
+func TestSlipsOfTransportsAreTold(t *testing.T) {
+	for s, says := range map[string]string{
+		"docker-archiv:foo.tar":   "did you mean docker-archive:?",
+		"docker-deamon:app":       "did you mean docker-daemon:?",
+		"oci-archiv:x":            "did you mean oci-archive:?",
+		"docer://app":             "did you mean docker://?",
+		"nosuchtransport:foo":     "the transports are",
+		"s3://bucket/app":         "the transports are",
+		"https://example.com/app": "the transports are",
+		"containers-storage:app":  "the transports are",
+		"dir:/tmp/x":              "the transports are",
+		"podman:./x.tar":          "the transports are",
+		"file:foo.tar":            "the transports are",
+	} {
+		_, err := image.ParseRef(s)
+		var hinted *image.Error
+		if !errors.As(err, &hinted) || !strings.Contains(hinted.Hint, says) || !strings.Contains(err.Error(), s) {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	for _, s := range []string{"docker:24", "registry:2", "app:flat", "packer:1", "locker:2", "localhost:5000/app:1", "dir:latest", "oci:layout", "a/b:c", "debian:12", "x.tar:name", "C:\\x.tar", "app.tar.gz:ref"} {
+		if _, err := image.ParseRef(s); err != nil {
+			t.Errorf("%s: %v", s, err)
 		}
 	}
 }
