@@ -55,3 +55,19 @@ func (c counting) Write(p []byte) (int, error) {
 	c.bar.Add(int64(n))
 	return n, err
 }
+
+// ReadFrom leaves it to the writer how much is read at a time.
+func (c counting) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(c.Writer, countingReader{r, c.bar})
+}
+
+type countingReader struct {
+	io.Reader
+	bar progress.Bar
+}
+
+func (c countingReader) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.bar.Add(int64(n))
+	return n, err
+}
