@@ -113,7 +113,7 @@ func (j *job) fillContext(ctx context.Context, dir string, dockerfile []byte) er
 	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), dockerfile, 0o644); err != nil {
 		return err
 	}
-	portable, err := j.merged.Portable()
+	portable, err := j.merged.Portable(ctx)
 	if err != nil {
 		return err
 	}

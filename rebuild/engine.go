@@ -46,7 +46,7 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 	if j.merged.Paths() == 0 {
 		return j.nativeImage(), nil // nothing that ADD could unpack
 	}
-	listed, err := j.merged.Listed()
+	listed, err := j.merged.Listed(ctx)
 	if err != nil {
 		return image.NewImage{}, err
 	}
@@ -92,11 +92,11 @@ func (j *job) buildInEngine(ctx context.Context) (image.NewImage, error) {
 		}
 		options := j.verifyOptions()
 		options.Unpacked = true
-		verifier, err := layer.NewVerifier(j.indexes, top, options)
+		verifier, err := layer.NewVerifier(ctx, j.indexes, top, options)
 		if err != nil {
 			return err
 		}
-		if err := verifier.Check(r); err != nil {
+		if err := verifier.Check(ctx, r); err != nil {
 			return err
 		}
 		_, err = io.Copy(io.Discard, r)

@@ -51,7 +51,7 @@ func (j *job) plan(ctx context.Context) error {
 	}
 
 	bar := j.start(progress.Merging, 0)
-	j.merged, err = layer.Merge(j.indexes[:j.base.Layers], j.indexes[j.base.Layers:])
+	j.merged, err = layer.Merge(ctx, j.indexes[:j.base.Layers], j.indexes[j.base.Layers:])
 	bar.Done(err)
 	if err != nil {
 		return err // it says that it comes of merging, and where
@@ -89,8 +89,9 @@ func (j *job) read(ctx context.Context) error {
 	}
 	j.indexes = make([]*layer.Index, len(j.im.DiffIDs))
 	bar := j.start(progress.Reading, 0)
+	budget := new(layer.Budget)
 	err := j.im.Read(ctx, func(i int) bool { return i >= keepFrom }, func(i int, r io.Reader) error {
-		ix, err := layer.Read(counted{r, bar}, layer.ReadOptions{Layer: i, Content: j.verify() == "content"})
+		ix, err := layer.Read(ctx, counted{r, bar}, layer.ReadOptions{Layer: i, Content: j.verify() == "content", Budget: budget})
 		if err != nil {
 			return err
 		}
@@ -179,7 +180,7 @@ func (j *job) writeLayer(ctx context.Context, w io.Writer) error {
 		bar.Done(err)
 		return err
 	}
-	verifier, err := layer.NewVerifier(j.indexes, j.base.Layers, j.verifyOptions())
+	verifier, err := layer.NewVerifier(ctx, j.indexes, j.base.Layers, j.verifyOptions())
 	if err != nil {
 		bar.Done(err)
 		return err
@@ -187,7 +188,7 @@ func (j *job) writeLayer(ctx context.Context, w io.Writer) error {
 	pr, pw := io.Pipe()
 	verified := make(chan error, 1)
 	go func() {
-		err := verifier.Check(pr)
+		err := verifier.Check(ctx, pr)
 		pr.CloseWithError(err)
 		verified <- err
 	}()

@@ -23,13 +23,18 @@ var (
 	// ErrTwice: a layer lists a path as a directory after it has listed it as
 	// something else. Engines refuse every path that is listed twice.
 	ErrTwice = errors.New("listed as a directory and as something else")
-	// ErrLoop: an entry's parents are a loop of symbolic links.
+	// ErrLoop: an entry's path leads through more symbolic links than the 40 that
+	// Linux follows.
 	ErrLoop = errors.New("too many levels of symbolic links")
+	// ErrOverlay: an entry has an extended attribute with which overlayfs shows
+	// something else in its place (trusted.overlay.redirect, metacopy, whiteout).
+	// What that is depends on the kernel and its settings.
+	ErrOverlay = errors.New("an attribute of overlayfs has something else shown here")
 	// ErrSource: the bytes of a layer are needed again and can't be had.
 	ErrSource = errors.New("layer cannot be read again")
 	// ErrChanged: a source no longer has the bytes that were indexed.
 	ErrChanged = errors.New("layer changed since it was read")
-	// ErrLimit: a name or a layer beyond what this package represents.
+	// ErrLimit: something beyond a stated limit; the error says which.
 	ErrLimit = errors.New("limit exceeded")
 )
 

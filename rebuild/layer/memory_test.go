@@ -56,25 +56,25 @@ func millionEntries(t *testing.T) {
 	var idx []*Index
 	for i, s := range sources {
 		r, _ := s.Open()
-		x, err := Read(r, ReadOptions{Layer: i})
+		x, err := Read(t.Context(), r, ReadOptions{Layer: i})
 		if err != nil {
 			t.Fatal(err)
 		}
 		idx = append(idx, x)
 	}
 	t.Logf("read:   %s", highWater())
-	m, err := Merge(idx[:1], idx[1:])
+	m, err := Merge(t.Context(), idx[:1], idx[1:])
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("merge:  %s", highWater())
-	v, err := NewVerifier(idx, 1, VerifyOptions{})
+	v, err := NewVerifier(t.Context(), idx, 1, VerifyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r, w := io.Pipe()
 	done := make(chan error)
-	go func() { done <- v.Check(r) }()
+	go func() { done <- v.Check(t.Context(), r) }()
 	err = m.Write(context.Background(), w, sources)
 	w.CloseWithError(err)
 	if err != nil {
