@@ -50,7 +50,7 @@ func (e *Error) Error() string {
 	if e.Path == "" {
 		return fmt.Sprintf("%s layer %d: %v", e.Op, e.Layer+1, e.Err)
 	}
-	return fmt.Sprintf("%s layer %d: %s: %v", e.Op, e.Layer+1, Display(e.Path), e.Err)
+	return fmt.Sprintf("%s layer %d: %s: %v", e.Op, e.Layer+1, brief(e.Path), e.Err)
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -64,6 +64,15 @@ func Display(path string) string {
 	return path
 }
 
+// brief is Display for a message, which a long path would make unreadable.
+func brief(path string) string {
+	const head, tail = 120, 60
+	if len(path) <= head+tail {
+		return Display(path)
+	}
+	return Display(path[:head] + "…" + path[len(path)-tail:])
+}
+
 // Difference is one disagreement that a Verifier found.
 type Difference struct {
 	Path string // with a leading slash
@@ -75,9 +84,9 @@ type Difference struct {
 func (d Difference) String() string {
 	switch {
 	case d.Want == "" && d.Have == "":
-		return Display(d.Path) + ": " + d.What
+		return brief(d.Path) + ": " + d.What
 	default:
-		return fmt.Sprintf("%s: %s is %s, not %s", Display(d.Path), d.What, d.Have, d.Want)
+		return fmt.Sprintf("%s: %s is %s, not %s", brief(d.Path), d.What, d.Have, d.Want)
 	}
 }
 

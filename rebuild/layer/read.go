@@ -51,9 +51,11 @@ func Read(ctx context.Context, r io.Reader, opt ReadOptions) (*Index, error) {
 		if !ok {
 			held = attrCost + len(h.uname) + len(h.gname)
 			id = uint32(len(x.attrs))
-			interned[string(key)] = id
+			kept := string(key)
+			interned[kept] = id
 			a := h.attr
-			a.uname, a.gname = strings.Clone(a.uname), strings.Clone(a.gname)
+			owners := kept[len(kept)-len(a.uname)-len(a.gname):]
+			a.uname, a.gname = owners[:len(a.uname)], owners[len(a.uname):]
 			x.attrs = append(x.attrs, a)
 		}
 		text = names.add(text[:0], h.name)
@@ -287,7 +289,7 @@ func (s *scanner) entry(h *header, body io.Reader, visit func(*header) error) er
 		h.link = ""
 	}
 	if err := h.checkNames(raw); err != nil {
-		return s.fail(h.name[:min(len(h.name), 64)]+"…", err)
+		return s.fail(h.name, err)
 	}
 	if h.name == "" {
 		h.slash = rootApplies(raw)

@@ -47,6 +47,7 @@ func (n *tnode) isDir() bool { return !n.whiteout && n.kind == tar.TypeDir }
 // reference holds an image's tree while layers are put on it.
 type reference struct {
 	root   *tnode
+	layers int // on the tree
 	copies map[*inode]*inode
 	ofBase map[*inode]bool
 }
@@ -71,6 +72,9 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 		if err != nil {
 			return nil, err
 		}
+		if h.Typeflag == tar.TypeGNUSparse {
+			h.Typeflag = tar.TypeReg
+		}
 		n := &inode{kind: h.Typeflag, mode: h.Mode & 0o7777, uid: int(uint32(h.Uid)), gid: int(uint32(h.Gid)), mtime: fmt.Sprint(h.ModTime.UnixNano()),
 			body: string(body), names: h.Uname + ":" + h.Gname, records: map[string]string{}}
 		for k, v := range h.PAXRecords {
@@ -84,7 +88,11 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 		}
 		for k := range n.records {
 			switch strings.TrimPrefix(k, "SCHILY.xattr.trusted.overlay.") {
-			case "redirect", "metacopy", "whiteout":
+			case "redirect":
+				if ref.layers > 0 && n.records["SCHILY.xattr.trusted.overlay.opaque"] != "y" {
+					return nil, errors.New("overlayfs shows something else")
+				}
+			case "metacopy", "whiteout":
 				return nil, errors.New("overlayfs shows something else")
 			}
 		}
@@ -274,6 +282,7 @@ func (ref *reference) apply(b []byte, copyInodes bool) error {
 	}
 	up.opaque = false // overlayfs unites the roots
 	ref.root = overlay(ref.root, up)
+	ref.layers++
 	return nil
 }
 
