@@ -393,7 +393,7 @@ func (a *applier) relink(inode uint32, x *Index, e *entry) {
 	next := x.records(e)
 	symlink := ix.attr(ie).kind == typeSymlink
 	if now.records != next {
-		a.steps += int64(len(now.records)+len(next)) / stepBytes
+		a.steps += int64(len(now.records) + len(next))
 	}
 	if from.mode == to.mode && from.uid == to.uid && from.gid == to.gid &&
 		(symlink || ne.mtime == e.mtime && ne.nsec == e.nsec) && now.records.sameXattrs(next) {

@@ -34,10 +34,9 @@ const (
 	// A path takes about so much memory in a tree, beside its last component.
 	pathCost  = 128
 	freePaths = 64 << 20 // bytes of paths, plus one for each of the tars
-	// A step is a component to look up, or a path to pass by.
+	// A step is a component to look up, a path to pass by, or a byte of the PAX
+	// records that a hard link adds to its inode's.
 	freeSteps = 16 << 20 // plus one for each byte of the tars
-	// Comparing and copying so many bytes of PAX records counts as a step.
-	stepBytes = 8
 )
 
 // Budget bounds what reading the layers of one image may keep and expand. It

@@ -61,7 +61,7 @@ func Read(ctx context.Context, r io.Reader, opt ReadOptions) (*Index, error) {
 		text = names.add(text[:0], h.name)
 		text = appendField(text, h.link)
 		text = appendField(text, string(h.records))
-		if err := budget.entry(held + len(text)); err != nil {
+		if err := budget.entry(held + len(text) + names.stored); err != nil {
 			return s.fail(h.name, err)
 		}
 		e := h.entry
@@ -82,7 +82,7 @@ func Read(ctx context.Context, r io.Reader, opt ReadOptions) (*Index, error) {
 }
 
 // attrCost is about what a new attr takes, its key included.
-const attrCost = 160
+const attrCost = 320
 
 // nameWriter stores the names of entries. Those of one directory stand close to
 // each other in nearly every tar, and share its name.
@@ -90,6 +90,7 @@ type nameWriter struct {
 	arena  *byteArena
 	recent [256]uint64 // places of directories' names, by their hash
 	buf    []byte
+	stored int // bytes that the last add put into the arena
 }
 
 func newNameWriter(a *byteArena) *nameWriter {
@@ -97,10 +98,11 @@ func newNameWriter(a *byteArena) *nameWriter {
 	return &nameWriter{arena: a}
 }
 
-// add stores a cleaned path and appends to b what Index.split finds it by.
+// add stores a cleaned path's directory and appends to b what Index.split finds it by.
 func (w *nameWriter) add(b []byte, name string) []byte {
 	dir, base := splitName(name)
 	at := uint64(0)
+	w.stored = 0
 	if dir != "" {
 		at = w.place(dir)
 	}
@@ -113,6 +115,7 @@ func (w *nameWriter) place(dir string) uint64 {
 	if known, _ := field(w.arena.from(*recent)); known != dir {
 		w.buf = appendField(w.buf[:0], dir)
 		*recent = w.arena.add(w.buf)
+		w.stored = len(w.buf)
 	}
 	return *recent
 }
