@@ -18,7 +18,7 @@ type applier struct {
 	opaques []uint32
 	linked  bool // the directory just walked to lies beyond a symbolic link
 
-	// Where a later link changed an inode, what its metadata are now.
+	// changed holds what inodes have become by later links to them.
 	changed map[inodeKey]change
 	// lost is told of every name that goes, before it goes.
 	lost func(id uint32, deleted bool)
@@ -182,8 +182,8 @@ func (a *applier) add(x *Index, e *entry) error {
 	if at.kind == typeDir {
 		if n := &a.nodes[id]; n.kind != directory {
 			if a.here(id) || n.kind == absent && n.entry != none && int(n.layer) == a.layer {
-				// What the layer shows is whether a lower directory comes through
-				// again; which that was, the first of the two has hidden.
+				// A lower directory would show again, but the tree has forgotten it:
+				// the first of the two entries has hidden it.
 				return ErrTwice
 			}
 			a.remove(id, false)

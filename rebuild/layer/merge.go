@@ -156,8 +156,8 @@ func (m *Merged) plan() {
 			m.owner[n.entry-edge] = uint32(id)
 		}
 	}
-	// Of an inode that has lost its first name, the next one carries the data,
-	// at the place where they are.
+	// An inode that has lost its first name gets its data by the next one, at
+	// the place where the data are.
 	var fromBase map[uint32]uint32
 	for id := 1; id < len(a.nodes); id++ {
 		n := &a.nodes[id]
@@ -189,8 +189,8 @@ func (m *Merged) plan() {
 		}
 	}
 
-	// Children have higher numbers than their parents: one way back tells every
-	// directory whether anything goes out below it.
+	// A child has a higher number than its parent. So one pass from the end tells
+	// every directory whether anything goes out below it.
 	for i := range a.nodes {
 		a.nodes[i].flags &^= visited
 	}

@@ -98,8 +98,8 @@ func (m *Merged) Losses() []Loss {
 		for r := h.records; r != ""; {
 			var k string
 			k, _, r = r.next()
-			// Of the xattrs of a file that it has unpacked an engine packs only
-			// this one again (moby pkg/archive, ReadSecurityXattrToTarHeader).
+			// An engine packs only this xattr of a file that it has unpacked
+			// (moby pkg/archive, ReadSecurityXattrToTarHeader).
 			if x, ok := strings.CutPrefix(k, xattrPrefix); ok && x != "security.capability" {
 				add(id, "xattr "+x)
 			}

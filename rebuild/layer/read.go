@@ -167,8 +167,8 @@ func (s *scanner) fail(path string, err error) error {
 	return &Error{Op: "read", Layer: s.layer, Path: strings.Clone(path), Err: err}
 }
 
-// scan calls visit for every entry, its body hashed. Headers of the common forms
-// it takes apart itself; from the first other one on, archive/tar reads the rest.
+// scan calls visit for every entry, its body hashed. It takes headers of the
+// common forms apart itself; archive/tar reads the rest from the first other one on.
 func (s *scanner) scan(r io.Reader, visit func(*header) error) error {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
@@ -221,8 +221,8 @@ func (s *scanner) drain(p *plainReader) error {
 	return s.ctx.Err()
 }
 
-// counter counts what the tar reader has taken: right after a header that is
-// where the body starts.
+// counter counts the bytes that the tar reader has taken. Right after a header
+// their number is the place of the body.
 type counter struct {
 	r io.Reader
 	n int64

@@ -268,8 +268,8 @@ func (s *stack) unpack(it item) (uint32, error) {
 	return at, nil
 }
 
-// opaque sets the mark on what the layer has at a path, made if there is nothing.
-// On anything but a directory it means nothing.
+// opaque marks the layer's directory at a path as opaque, and makes it if there is
+// nothing. A mark on anything else has no effect.
 func (s *stack) opaque(path string) error {
 	dir, last := splitName(path)
 	for links := 0; last != ""; {
@@ -360,9 +360,9 @@ func (s *stack) walk(path string, create bool) (uint32, error) {
 // errWhiteoutTarget is linkTarget's answer for a whiteout of the same layer.
 var errWhiteoutTarget = errors.New("the target is a whiteout")
 
-// linkTarget gives the inode that a hard link names: of this layer or else, for
-// which engines have an error, of the ones below, where an inode of the base
-// becomes a copy.
+// linkTarget gives the inode that a hard link names. It looks in this layer, then
+// in the ones below, which engines refuse to do. A link to an inode of the base
+// makes a copy of it.
 func (s *stack) linkTarget(name string) (uint32, error) {
 	dirName, base := splitName(cleanName(name))
 	if parent, err := s.walk(dirName, false); err == nil {
