@@ -67,7 +67,7 @@ func check(ctx context.Context, im *image.Image, o maker.Order, byEngine bool) e
 	_, err := im.Read(ctx, nil, func(i int, r io.Reader) error {
 		r = io.TeeReader(r, progress.Counter{Bar: bar})
 		if i == o.Plan.Base.Layers && !o.Plan.Unchanged() {
-			return o.Check(r, byEngine)
+			return o.Check(ctx, r, byEngine)
 		}
 		_, err := io.Copy(io.Discard, r)
 		return err

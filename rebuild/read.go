@@ -51,7 +51,7 @@ func (o *Options) order(ctx context.Context, im *image.Image, to image.Place, op
 	}
 
 	bar := opt.Display.Start(progress.Merging, im.Ref.String(), 0)
-	tree, err := layer.Merge(indexes[:config.Base.Layers], indexes[config.Base.Layers:])
+	tree, err := layer.Merge(ctx, indexes[:config.Base.Layers], indexes[config.Base.Layers:])
 	bar.Done(err)
 	if err != nil {
 		return maker.Order{}, err // it says that it comes of merging, and where
@@ -88,9 +88,10 @@ func (o *Options) keepFrom(ctx context.Context, im *image.Image, base history.Ba
 // told of it, and the layers' indexes.
 func (o *Options) read(ctx context.Context, im *image.Image, keepFrom int, display progress.Display) (*image.Image, []*layer.Index, error) {
 	indexes := make([]*layer.Index, len(im.DiffIDs))
+	budget := new(layer.Budget)
 	bar := display.Start(progress.Reading, im.Ref.String(), 0)
 	read, err := im.Read(ctx, func(i int) bool { return i >= keepFrom }, func(i int, r io.Reader) error {
-		ix, err := layer.Read(io.TeeReader(r, progress.Counter{Bar: bar}), layer.ReadOptions{Layer: i, Content: o.Verify == maker.Content})
+		ix, err := layer.Read(ctx, io.TeeReader(r, progress.Counter{Bar: bar}), layer.ReadOptions{Layer: i, Content: o.Verify == maker.Content, Budget: budget})
 		if err != nil {
 			return err
 		}

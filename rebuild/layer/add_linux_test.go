@@ -60,7 +60,7 @@ func (e *engine) add(t *testing.T, name string, stack [][]ent) {
 	if l := m.Losses(); len(l) > 0 {
 		t.Fatalf("%s: %v", name, l)
 	}
-	p, err := m.Portable()
+	p, err := m.Portable(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

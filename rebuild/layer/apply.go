@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"fmt"
 	"strings"
 )
 
@@ -15,8 +16,9 @@ type applier struct {
 	base    int // layers below this are the base's
 	whites  []uint32
 	opaques []uint32
+	linked  bool // the directory just walked to lies beyond a symbolic link
 
-	// Where a later link changed an inode, what its metadata are now.
+	// changed holds what inodes have become by later links to them.
 	changed map[inodeKey]change
 	// lost is told of every name that goes, before it goes.
 	lost func(id uint32, deleted bool)
@@ -72,13 +74,20 @@ func (a *applier) apply(i int) error {
 	for k := range x.entries.n {
 		a.entry = a.starts[i] + uint32(k)
 		e := x.entries.at(k)
-		if err := a.add(x, e); err != nil {
-			return &Error{Op: "merge", Layer: i, Path: x.name(e), Err: err}
+		err := a.add(x, e)
+		if err == nil {
+			err = a.check()
+		}
+		if err != nil {
+			return a.fail(x.name(e), err)
 		}
 	}
 	for _, id := range a.opaques {
 		if n := &a.nodes[id]; n.kind == directory {
 			a.sweep(id)
+		}
+		if err := a.check(); err != nil {
+			return a.fail("", err)
 		}
 	}
 	for _, id := range a.whites {
@@ -88,8 +97,19 @@ func (a *applier) apply(i int) error {
 		}
 		n.flags &^= pending
 		a.remove(id, true)
+		if err := a.check(); err != nil {
+			return a.fail("", err)
+		}
 	}
 	return nil
+}
+
+// fail says where applying a layer ends; a context's error stays what it is.
+func (a *applier) fail(path string, err error) error {
+	if err == a.ctx.Err() {
+		return err
+	}
+	return &Error{Op: "merge", Layer: a.layer, Path: path, Err: err}
 }
 
 // add applies one entry.
@@ -97,6 +117,9 @@ func (a *applier) add(x *Index, e *entry) error {
 	at := x.attr(e)
 	dir, base := x.split(e)
 	if base == "" {
+		if at.kind != typeDir {
+			return nil // engines pass over "./" of any kind
+		}
 		root := &a.nodes[0]
 		root.entry, root.inode = a.entry, a.entry
 		if at.slash {
@@ -105,27 +128,34 @@ func (a *applier) add(x *Index, e *entry) error {
 		return nil
 	}
 	kind, hidden := whiteoutName(base)
-	switch kind {
-	case nameInvalid:
+	if kind == nameInvalid {
 		return ErrWhiteout
-	case nameMeta:
-		return nil
 	}
-	parent, err := a.directory(dir)
+	if overlaysOwn(x.records(e), a.layer == 0) {
+		return ErrOverlay
+	}
+	parent, err := a.directory(dir, kind == nameOpaque)
 	if err != nil {
 		return err
 	}
 	switch kind {
 	case nameOpaque:
-		a.mark(parent)
+		if parent != none {
+			a.mark(parent)
+		}
 		return nil
 	case nameWhiteout:
-		a.whiteout(a.child(parent, hidden))
-		return nil
+		base = hidden
 	}
-	inode := a.entry
-	if at.kind == typeLink {
-		if inode, err = a.target(x.link(e)); err != nil {
+	if a.linked {
+		n := a.pathLength(parent)
+		if a.memory += int64(n); n+1+len(base) > maxPath {
+			return fmt.Errorf("path of %d bytes beyond symbolic links, %d are possible: %w", n+1+len(base), maxPath, ErrLimit)
+		}
+	}
+	inode, hides := a.entry, kind == nameWhiteout
+	if at.kind == typeLink && !hides {
+		if inode, hides, err = a.target(x.link(e)); err != nil {
 			return err
 		}
 	}
@@ -133,14 +163,27 @@ func (a *applier) add(x *Index, e *entry) error {
 	if err != nil {
 		return err
 	}
+	if kind == nameWhiteout {
+		a.whiteout(id)
+		return nil
+	}
+	if hides {
+		// A link to a whiteout is a whiteout, and takes what its layer has there.
+		if a.here(id) {
+			a.remove(id, true)
+		} else {
+			a.whiteout(id)
+		}
+		return nil
+	}
 	if at.kind == typeLink {
 		a.relink(inode, x, e)
 	}
 	if at.kind == typeDir {
 		if n := &a.nodes[id]; n.kind != directory {
-			if a.here(id) {
-				// What the layer shows is whether a lower directory comes through
-				// again; which that was, the first of the two has hidden.
+			if a.here(id) || n.kind == absent && n.entry != none && int(n.layer) == a.layer {
+				// A lower directory would show again, but the tree has forgotten it:
+				// the first of the two entries has hidden it.
 				return ErrTwice
 			}
 			a.remove(id, false)
@@ -148,7 +191,10 @@ func (a *applier) add(x *Index, e *entry) error {
 			a.lost(id, false)
 		}
 		a.set(id, directory, a.entry)
-		if v, ok := x.records(e).get(overlayOpaque); ok && v == "y" {
+		records := x.records(e)
+		a.nodes[id].dressed = a.layer < a.base &&
+			(at.mode&0o7777 != 0o755 || at.uid != 0 || at.gid != 0 || records != "" && records.xattrs() != "")
+		if v, ok := records.get(overlayOpaque); ok && v == "y" {
 			a.mark(id)
 		}
 		return nil
@@ -158,14 +204,11 @@ func (a *applier) add(x *Index, e *entry) error {
 	return nil
 }
 
-// whiteout notes what a whiteout hides. It waits for the layer's end: an entry of
-// the layer's own may take the path yet, which makes the whiteout void. In the
+// whiteout notes a whiteout. It hides something only at the layer's end: an entry
+// of the layer's own may take the path yet, which makes the whiteout void. In the
 // orders that engines refuse, it hides what lower layers have below a directory
 // of the layer's own.
 func (a *applier) whiteout(id uint32) {
-	if id == none || a.nodes[id].kind == absent {
-		return
-	}
 	n := &a.nodes[id]
 	switch {
 	case a.here(id) && n.kind == directory:
@@ -190,12 +233,15 @@ func (a *applier) set(id uint32, kind nodeKind, inode uint32) {
 }
 
 // directory finds a directory by its path, following links that this layer
-// made, and makes it part of this layer.
-func (a *applier) directory(path string) (uint32, error) {
+// made, and makes it part of this layer. For an opaque marker it gives none if
+// this layer has something else there: the marker changes nothing then.
+func (a *applier) directory(path string, marker bool) (uint32, error) {
 	from, hops := uint32(0), 0
+	a.linked = false
 	for path != "" {
 		var part string
 		part, path, _ = strings.Cut(path, "/")
+		a.steps++
 		switch part {
 		case "", ".":
 			continue
@@ -211,6 +257,8 @@ func (a *applier) directory(path string) (uint32, error) {
 		}
 		n := &a.nodes[id]
 		switch {
+		case marker && path == "" && !a.here(id) && n.flags&pending != 0:
+			return none, nil
 		case !a.here(id):
 			if n.kind != directory {
 				a.remove(id, false)
@@ -228,11 +276,15 @@ func (a *applier) directory(path string) (uint32, error) {
 		case n.kind == other:
 			target, ok := a.symlink(n.inode)
 			if !ok {
+				if marker && path == "" {
+					return none, nil
+				}
 				return none, ErrNotDirectory
 			}
-			if hops++; hops > 255 || len(target)+len(path) > maxName {
+			if hops++; hops > maxLinks {
 				return none, ErrLoop
 			}
+			a.linked = true
 			if strings.HasPrefix(target, "/") {
 				from = 0
 			}
@@ -266,24 +318,33 @@ func (a *applier) symlink(inode uint32) (string, bool) {
 }
 
 // target finds the inode that a hard link of this layer means: the layer's own
-// file of that name or else, where engines give up, that of a lower layer.
-func (a *applier) target(name string) (uint32, error) {
+// file of that name or else, where engines give up, that of a lower layer. The
+// target may also be a whiteout of this layer.
+func (a *applier) target(name string) (inode uint32, whiteout bool, err error) {
 	name = cleanName(name)
 	for _, own := range []bool{true, false} {
-		if id := a.find(name, own); id != none && a.nodes[id].kind == other {
-			return a.nodes[id].inode, nil
+		id := a.find(name, own)
+		if id == none {
+			continue
+		}
+		if own && !a.here(id) {
+			return none, true, nil
+		}
+		if a.nodes[id].kind == other {
+			return a.nodes[id].inode, false, nil
 		}
 	}
-	return none, ErrLink
+	return none, false, ErrLink
 }
 
 // find looks a path up, following links in its parents. If own is set it sees
-// only what this layer has.
+// only what this layer has, a whiteout at the path included.
 func (a *applier) find(path string, own bool) uint32 {
 	from, hops := uint32(0), 0
 	for path != "" {
 		var part string
 		part, path, _ = strings.Cut(path, "/")
+		a.steps++
 		switch part {
 		case "", ".":
 			continue
@@ -294,12 +355,18 @@ func (a *applier) find(path string, own bool) uint32 {
 			continue
 		}
 		id := a.child(from, part)
-		if id == none || a.nodes[id].kind == absent || own && !a.here(id) {
+		if id == none {
+			return none
+		}
+		if own && path == "" && a.nodes[id].flags&pending != 0 {
+			return id
+		}
+		if a.nodes[id].kind == absent || own && !a.here(id) {
 			return none
 		}
 		if path != "" && a.nodes[id].kind == other {
 			target, ok := a.symlink(a.nodes[id].inode)
-			if hops++; !ok || hops > 255 || len(target)+len(path) > maxName {
+			if hops++; !ok || hops > maxLinks {
 				return none
 			}
 			if strings.HasPrefix(target, "/") {
@@ -325,6 +392,9 @@ func (a *applier) relink(inode uint32, x *Index, e *entry) {
 	from, to := nx.attr(ne), x.attr(e)
 	next := x.records(e)
 	symlink := ix.attr(ie).kind == typeSymlink
+	if now.records != next {
+		a.steps += int64(len(now.records) + len(next))
+	}
 	if from.mode == to.mode && from.uid == to.uid && from.gid == to.gid &&
 		(symlink || ne.mtime == e.mtime && ne.nsec == e.nsec) && now.records.sameXattrs(next) {
 		return
@@ -362,7 +432,7 @@ func (a *applier) drop(id uint32, deleted bool) bool {
 		a.lost(id, deleted)
 	}
 	dir := n.kind == directory
-	n.kind = absent
+	n.kind, n.dressed = absent, false
 	n.flags = n.flags&^(pending|implied) | cut
 	return dir
 }

@@ -97,7 +97,7 @@ func BenchmarkMerge(b *testing.B) {
 			idx := indexes(b, tars, false)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Merge(idx[:1], idx[1:]); err != nil {
+				if _, err := Merge(b.Context(), idx[:1], idx[1:]); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -113,7 +113,7 @@ func BenchmarkWrite(b *testing.B) {
 			b.Run(w.name+"/"+kind, func(b *testing.B) {
 				tars, _, _ := w.tars(b)
 				idx := indexes(b, tars, false)
-				m, err := Merge(idx[:1], idx[1:])
+				m, err := Merge(b.Context(), idx[:1], idx[1:])
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -146,9 +146,9 @@ func BenchmarkVerify(b *testing.B) {
 			b.SetBytes(int64(len(out)))
 			b.ReportAllocs()
 			for b.Loop() {
-				v, err := NewVerifier(idx, 1, VerifyOptions{})
+				v, err := NewVerifier(b.Context(), idx, 1, VerifyOptions{})
 				if err == nil {
-					err = v.Check(bytes.NewReader(out))
+					err = v.Check(b.Context(), bytes.NewReader(out))
 				}
 				if err != nil {
 					b.Fatal(err)

@@ -8,10 +8,19 @@
 // silent, from moby's pkg/archive (Unpack and createTarFile with
 // OverlayWhiteoutFormat) and the kernel's overlayfs:
 //
-//   - A name is cleaned as an absolute path, so that none leaves the root.
+//   - A name is cleaned as an absolute path, so that none leaves the root. An entry
+//     whose cleaned name is "." is passed over if it isn't a directory; a root
+//     ("/") that isn't one is refused.
+//   - A path may be as long as Linux opens it: 4,094 bytes below the root, 255 in a
+//     component, 4,095 in a symbolic link's target, 40 symbolic links on the way.
+//     A whiteout's prefix doesn't count: its own name never is in a file system.
 //   - A parent that a layer doesn't list is created by it, 0755 and 0:0, and
 //     that is what shows, even where a lower layer has the directory with other
-//     metadata, or has something else there.
+//     metadata, or has something else there. So say engines with a graph driver;
+//     containerd copies the metadata of the topmost lower layer that has the
+//     directory. The merged layer lists such a parent, and all agree, unless the
+//     base lists it with other metadata and no upper layer lists it: left
+//     unlisted, it shows on each engine what the original shows there.
 //   - A symbolic link that a layer itself has created is followed in the
 //     parents of its later entries; one that only a lower layer has is not: it
 //     is replaced by a directory.
@@ -20,6 +29,10 @@
 //     A whiteout followed by a directory entry of the same name leaves just the
 //     directory, which then unites with the lower one. An opaque marker in the
 //     root directory does nothing: overlayfs unites the roots of all layers.
+//     Nor does one where its layer has a file or a whiteout for a directory.
+//     Other names of aufs (".wh..wh.plnk") are whiteouts of ".wh.plnk".
+//   - A hard link to a name that its own layer has a whiteout for is one more
+//     whiteout: engines write it as a device, and link that.
 //   - A directory over a directory keeps the lower one's children and takes
 //     none of its metadata; every other entry replaces whatever was there.
 //   - A hard link's header acts on the inode: owner, mode and times become the
@@ -27,4 +40,14 @@
 //     security.capability, as it does in the kernel.
 //   - The metadata of the root is that of the topmost layer: an entry named "/"
 //     there sets it, "./" and entries of lower layers don't.
+//   - Overlayfs's own xattrs act as if they were set on a mounted layer:
+//     trusted.overlay.opaque=y is an opaque marker. What redirect, metacopy and
+//     whiteout show depends on the kernel and its settings, so they are refused;
+//     the lowest layer has nothing below to redirect to, and keeps the first two.
+//   - A sparse file is one with zeros in its holes, and is written with them:
+//     engines refuse the GNU form, and can't save an image again that they have
+//     loaded with a PAX one.
+//
+// What an image may cost is bounded; the limits stand in budget.go, and an error
+// that is ErrLimit names the one exceeded.
 package layer

@@ -46,12 +46,18 @@ func (m *Merged) emit(ctx context.Context, to sink) (*emitter, error) {
 		}
 		e.paths++
 	}
-	for _, id := range m.erasures {
+	for i, id := range m.erasures {
+		if i&1023 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		if err := e.erase(id); err != nil {
 			return nil, err
 		}
 	}
-	for _, id := range m.copies {
+	for i, id := range m.copies {
+		if i&1023 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		if err := e.node(id); err != nil {
 			return nil, err
 		}
@@ -159,17 +165,19 @@ func (e *emitter) erase(id uint32) error {
 	return e.madeDirectory(id)
 }
 
-// implied passes by a directory that isn't listed. The engine makes it on the
-// way to what is in it, as it did for the original layer. It has to be listed if
-// it would come out otherwise: for an ADD, which keeps the metadata of a
-// directory that exists, and if its parent has got or lost the setgid bit since.
+// implied puts out a directory that no layer lists, so that no engine has to make
+// it up. One case is left to the engine, as it was in the original layer: where
+// the base shows the directory with other metadata. Engines with a graph driver
+// make a new one then, and containerd copies the base's. Even that is listed if
+// it would come out otherwise: for an ADD, which keeps the metadata of a directory
+// that exists, and if its parent has got or lost the setgid bit since.
 func (e *emitter) implied(id uint32) error {
 	if e.isDone(id) {
 		return nil
 	}
 	a := e.m.a
 	n := &a.nodes[id]
-	if e.m.portable || e.m.listed || a.setgid(id) != a.setgid(n.parent) {
+	if e.m.portable || e.m.listed || !e.m.differs(n) || a.setgid(id) != a.setgid(n.parent) {
 		if kind, _ := whiteoutName(a.component(n)); kind == nameOrdinary {
 			return e.madeDirectory(id)
 		}
@@ -254,9 +262,9 @@ func headerOf(x *Index, e *entry) outHeader {
 }
 
 // measure counts what Write will write.
-func (m *Merged) measure() (int64, error) {
+func (m *Merged) measure(ctx context.Context) (int64, error) {
 	var c counting
-	e, err := m.emit(context.Background(), &c)
+	e, err := m.emit(ctx, &c)
 	if err != nil {
 		return 0, err
 	}

@@ -23,13 +23,18 @@ var (
 	// ErrTwice: a layer lists a path as a directory after it has listed it as
 	// something else. Engines refuse every path that is listed twice.
 	ErrTwice = errors.New("listed as a directory and as something else")
-	// ErrLoop: an entry's parents are a loop of symbolic links.
+	// ErrLoop: an entry's path leads through more symbolic links than the 40 that
+	// Linux follows.
 	ErrLoop = errors.New("too many levels of symbolic links")
+	// ErrOverlay: an entry has an extended attribute with which overlayfs shows
+	// something else in its place (trusted.overlay.redirect, metacopy, whiteout).
+	// What that is depends on the kernel and its settings.
+	ErrOverlay = errors.New("an attribute of overlayfs has something else shown here")
 	// ErrSource: the bytes of a layer are needed again and can't be had.
 	ErrSource = errors.New("layer cannot be read again")
 	// ErrChanged: a source no longer has the bytes that were indexed.
 	ErrChanged = errors.New("layer changed since it was read")
-	// ErrLimit: a name or a layer beyond what this package represents.
+	// ErrLimit: something beyond a stated limit; the error says which.
 	ErrLimit = errors.New("limit exceeded")
 )
 
@@ -45,7 +50,7 @@ func (e *Error) Error() string {
 	if e.Path == "" {
 		return fmt.Sprintf("%s layer %d: %v", e.Op, e.Layer+1, e.Err)
 	}
-	return fmt.Sprintf("%s layer %d: %s: %v", e.Op, e.Layer+1, Display(e.Path), e.Err)
+	return fmt.Sprintf("%s layer %d: %s: %v", e.Op, e.Layer+1, brief(e.Path), e.Err)
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -59,6 +64,15 @@ func Display(path string) string {
 	return path
 }
 
+// brief is Display for a message, which a long path would make unreadable.
+func brief(path string) string {
+	const head, tail = 120, 60
+	if len(path) <= head+tail {
+		return Display(path)
+	}
+	return Display(path[:head] + "…" + path[len(path)-tail:])
+}
+
 // Difference is one disagreement that a Verifier found.
 type Difference struct {
 	Path string // with a leading slash
@@ -70,9 +84,9 @@ type Difference struct {
 func (d Difference) String() string {
 	switch {
 	case d.Want == "" && d.Have == "":
-		return Display(d.Path) + ": " + d.What
+		return brief(d.Path) + ": " + d.What
 	default:
-		return fmt.Sprintf("%s: %s is %s, not %s", Display(d.Path), d.What, d.Have, d.Want)
+		return fmt.Sprintf("%s: %s is %s, not %s", brief(d.Path), d.What, d.Have, d.Want)
 	}
 }
 

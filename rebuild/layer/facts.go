@@ -74,6 +74,7 @@ func (s *stack) afterLink(inode, link uint32) {
 		return // the layer being checked: each header must say what the image shows
 	}
 	was, by := s.facts(inode), s.entryFacts(link)
+	s.steps += int64(len(was.records) + len(by.records))
 	now := was
 	now.uid, now.gid = by.uid, by.gid
 	if was.kind != typeSymlink {

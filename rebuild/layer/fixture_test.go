@@ -118,7 +118,7 @@ func indexes(t testing.TB, tars [][]byte, content bool) []*Index {
 	t.Helper()
 	var out []*Index
 	for i, b := range tars {
-		x, err := Read(bytes.NewReader(b), ReadOptions{Layer: i, Content: content})
+		x, err := Read(t.Context(), bytes.NewReader(b), ReadOptions{Layer: i, Content: content})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,7 +133,7 @@ func indexes(t testing.TB, tars [][]byte, content bool) []*Index {
 func merge(t testing.TB, tars [][]byte, base int) (*Merged, []byte) {
 	t.Helper()
 	idx := indexes(t, tars, true)
-	m, err := Merge(idx[:base], idx[base:])
+	m, err := Merge(t.Context(), idx[:base], idx[base:])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,11 +160,11 @@ func merge(t testing.TB, tars [][]byte, base int) (*Merged, []byte) {
 	if m.Size() != int64(len(out)) {
 		t.Fatalf("Size is %d, Write wrote %d", m.Size(), len(out))
 	}
-	v, err := NewVerifier(idx, base, VerifyOptions{Content: true})
+	v, err := NewVerifier(t.Context(), idx, base, VerifyOptions{Content: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Check(bytes.NewReader(out)); err != nil {
+	if err := v.Check(t.Context(), bytes.NewReader(out)); err != nil {
 		t.Errorf("verify: %v\n%s", err, listing(t, out))
 	}
 	return m, out

@@ -22,7 +22,7 @@ func FuzzRead(f *testing.F) {
 		if bytes.Contains(b, []byte(sparsePrefix)) || bytes.Contains(b, []byte("ustar  ")) {
 			t.Skip("a sparse file may take minutes")
 		}
-		quick, err := Read(bytes.NewReader(b), ReadOptions{Content: true})
+		quick, err := Read(t.Context(), bytes.NewReader(b), ReadOptions{Content: true})
 		slow, slowErr := readSlowly(b)
 		if (err == nil) != (slowErr == nil) {
 			t.Fatalf("quick: %v, archive/tar: %v", err, slowErr)
@@ -111,7 +111,7 @@ func FuzzMerge(f *testing.F) {
 		tars := tarsOf(t, scripted(script))
 		base := int(at) % (len(tars) + 1)
 		idx := indexes(t, tars, false)
-		if _, err := Merge(idx[:base], idx[base:]); err != nil {
+		if _, err := Merge(t.Context(), idx[:base], idx[base:]); err != nil {
 			return
 		}
 		if !checkBase(t, tars, base) {

@@ -147,8 +147,8 @@ func (f *formatter) block(h *outHeader) {
 	b[155] = ' '
 }
 
-// number writes an octal field, or in GNU's base-256 form what octal digits
-// can't hold; only mode and device numbers can get that far.
+// number writes an octal field. What octal digits can't hold it writes in GNU's
+// base-256 form; only mode and device numbers get that far.
 func number(b []byte, v uint64) {
 	if v>>(3*(len(b)-1)) == 0 {
 		octal(b, v)

@@ -54,9 +54,6 @@ func (x *Index) Len() int { return x.entries.n }
 // Bytes is the total size of the regular files.
 func (x *Index) Bytes() int64 { return x.bytes }
 
-// Length is the length of the tar stream in bytes.
-func (x *Index) Length() int64 { return x.length }
-
 func (x *Index) attr(e *entry) *attr { return &x.attrs[e.attr] }
 
 // split gives an entry's cleaned path as splitName does.
@@ -115,6 +112,9 @@ type records string
 
 // next cuts the first record off.
 func (r records) next() (key, value string, rest records) {
+	if r == "" {
+		return "", "", ""
+	}
 	b := viewBytes(string(r))
 	key, b = field(b)
 	value, b = field(b)

@@ -1,5 +1,11 @@
 package layer
 
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
 // Merged is the result of Merge: one layer in place of several.
 type Merged struct {
 	a        *applier
@@ -9,6 +15,7 @@ type Merged struct {
 	erasures []uint32 // paths at which something of the base goes, or a directory has to be made
 	fates    []fate
 	was      []uint32 // for each path of the base: the entry that made its inode
+	needs    []bool   // for each layer: data of it go out
 	rootAt   bool     // an upper layer lists the root
 	portable bool
 	listed   bool // directories that no layer lists go out, too
@@ -19,11 +26,11 @@ type Merged struct {
 
 // Merge puts the upper layers together to one layer, which over the base gives
 // the tree that all of them give, lowest first. Without a base the result stands
-// alone. The indexes are kept and must be those of all the image's layers; an
-// error is of type *Error, with the layer's index in the image.
-func Merge(base, upper []*Index) (*Merged, error) {
+// alone. The indexes are kept and must be those of all the image's layers. An
+// error is of type *Error, with the layer's index in the image, or ctx's.
+func Merge(ctx context.Context, base, upper []*Index) (*Merged, error) {
 	layers := append(append(make([]*Index, 0, len(base)+len(upper)), base...), upper...)
-	a, err := newApplier(layers, len(base))
+	a, err := newApplier(ctx, layers, len(base))
 	if err != nil {
 		return nil, err
 	}
@@ -51,26 +58,27 @@ func Merge(base, upper []*Index) (*Merged, error) {
 		m.boundary()
 	}
 	m.plan()
-	if m.size, err = m.measure(); err != nil {
+	if m.size, err = m.measure(ctx); err != nil {
 		return nil, err
 	}
 	return m, nil
 }
 
-func newApplier(layers []*Index, base int) (*applier, error) {
+func newApplier(ctx context.Context, layers []*Index, base int) (*applier, error) {
 	a := &applier{layers: layers, base: base, starts: make([]uint32, len(layers)+1)}
 	if len(layers) > maxLayers {
-		return nil, &Error{Op: "merge", Layer: maxLayers, Err: ErrLimit}
+		return nil, &Error{Op: "merge", Layer: maxLayers, Err: fmt.Errorf("more than %d layers: %w", maxLayers, ErrLimit)}
 	}
 	total := 0
 	for i, x := range layers {
 		total += x.Len()
-		if total >= none {
-			return nil, &Error{Op: "merge", Layer: i, Err: ErrLimit}
+		if total > maxEntries {
+			return nil, &Error{Op: "merge", Layer: i, Err: fmt.Errorf("more than %d entries in an image: %w", maxEntries, ErrLimit)}
 		}
 		a.starts[i+1] = uint32(total)
 	}
 	a.tree = newTree(total)
+	a.effort = newEffort(ctx, layers)
 	return a, nil
 }
 
@@ -124,6 +132,12 @@ func (m *Merged) opaque(n *node) bool {
 	return false
 }
 
+// differs is true for an unlisted directory that unites with one which the base
+// lists with other metadata.
+func (m *Merged) differs(n *node) bool {
+	return n.dressed && n.flags&baseDir != 0
+}
+
 // plan decides which entries go out, and where.
 func (m *Merged) plan() {
 	a := m.a
@@ -142,8 +156,8 @@ func (m *Merged) plan() {
 			m.owner[n.entry-edge] = uint32(id)
 		}
 	}
-	// Of an inode that has lost its first name, the next one carries the data,
-	// at the place where they are.
+	// An inode that has lost its first name gets its data by the next one, at
+	// the place where the data are.
 	var fromBase map[uint32]uint32
 	for id := 1; id < len(a.nodes); id++ {
 		n := &a.nodes[id]
@@ -175,8 +189,8 @@ func (m *Merged) plan() {
 		}
 	}
 
-	// Children have higher numbers than their parents: one way back tells every
-	// directory whether anything goes out below it.
+	// A child has a higher number than its parent. So one pass from the end tells
+	// every directory whether anything goes out below it.
 	for i := range a.nodes {
 		a.nodes[i].flags &^= visited
 	}
@@ -191,8 +205,22 @@ func (m *Merged) plan() {
 			a.nodes[n.parent].flags |= visited
 		}
 	}
-	for i, j := 0, len(m.erasures)-1; i < j; i, j = i+1, j-1 {
-		m.erasures[i], m.erasures[j] = m.erasures[j], m.erasures[i]
+	slices.Reverse(m.erasures)
+
+	m.needs = make([]bool, len(a.layers))
+	need := func(id uint32) {
+		if l := a.layerOf(a.nodes[id].inode); !m.needs[l] {
+			_, e := a.at(a.nodes[id].inode)
+			m.needs[l] = e.size > 0
+		}
+	}
+	for _, id := range m.copies {
+		need(id)
+	}
+	for _, id := range m.owner {
+		if id != none && a.nodes[id].kind == other && m.primary(&a.nodes[id]) == id {
+			need(id)
+		}
 	}
 }
 
@@ -214,7 +242,5 @@ func (m *Merged) Paths() int { return m.paths }
 // Bytes is the total size of the merged layer's files.
 func (m *Merged) Bytes() int64 { return m.bytes }
 
-// Empty is true if the merged layer would have no entry at all. It then changes
-// no path of the base. (An engine still gives an image's root directory the
-// metadata of its topmost layer, or defaults if that lists none.)
-func (m *Merged) Empty() bool { return m.size == 2*blockSize }
+// Needs is true if Write reads layer i of the image.
+func (m *Merged) Needs(i int) bool { return m.needs[i] }

@@ -106,8 +106,8 @@ func TestMergeRefuses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			idx := indexes(t, [][]byte{tarOf(t, file("base", "")), tarOf(t, c.layer...)}, false)
 			for what, err := range map[string]error{
-				"merge":  second(Merge(idx[:1], idx[1:])),
-				"verify": second(NewVerifier(idx, 1, VerifyOptions{})),
+				"merge":  second(Merge(t.Context(), idx[:1], idx[1:])),
+				"verify": second(NewVerifier(t.Context(), idx, 1, VerifyOptions{})),
 			} {
 				if what == "verify" && strings.Contains(c.want, ErrTwice.Error()) {
 					continue // its model has a place for it
@@ -130,7 +130,7 @@ func TestMergeSymlinkBomb(t *testing.T) {
 	}
 	l = append(l, file("l40/f", ""))
 	idx := indexes(t, [][]byte{tarOf(t, l...)}, false)
-	if _, err := Merge(nil, idx); err == nil {
+	if _, err := Merge(t.Context(), nil, idx); err == nil {
 		t.Error("no error")
 	}
 }

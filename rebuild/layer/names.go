@@ -10,7 +10,6 @@ import (
 const (
 	whiteoutPrefix = ".wh."
 	opaqueMarker   = ".wh..wh..opq"
-	metaPrefix     = ".wh..wh." // aufs's own files: nothing is deleted by them
 )
 
 type nameKind uint8
@@ -19,7 +18,6 @@ const (
 	nameOrdinary nameKind = iota
 	nameWhiteout
 	nameOpaque
-	nameMeta    // another aufs file, which is skipped
 	nameInvalid // ".wh.", ".wh..", ".wh..."
 )
 
@@ -31,9 +29,6 @@ func whiteoutName(base string) (kind nameKind, hidden string) {
 	}
 	if base == opaqueMarker {
 		return nameOpaque, ""
-	}
-	if strings.HasPrefix(base, metaPrefix) {
-		return nameMeta, ""
 	}
 	switch hidden = base[len(whiteoutPrefix):]; hidden {
 	case "", ".", "..":

@@ -10,9 +10,9 @@ import (
 
 // plainReader reads the headers that nearly all layers consist of: USTAR ones
 // with octal numbers, with or without a PAX header in front. It allocates nothing
-// for them, which is most of the cost of a layer of many small files. Whatever
-// else it meets it leaves to archive/tar, and it takes nothing that archive/tar
-// would read otherwise.
+// for them, which is most of the cost of a layer of many small files. It leaves
+// every other header to archive/tar, and reads none in another way than
+// archive/tar does.
 type plainReader struct {
 	r     *bufio.Reader
 	at    int64

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"context"
 	"math"
 	"strings"
 )
@@ -10,11 +11,11 @@ import (
 // directory is listed, since ADD keeps the metadata of one that exists. If Paths
 // is 0 there is nothing to ADD, and must not be: builders take an empty tar for
 // an ordinary file and copy it.
-func (m *Merged) Portable() (*Merged, error) {
+func (m *Merged) Portable(ctx context.Context) (*Merged, error) {
 	p := *m
 	p.portable = true
 	var err error
-	p.size, err = p.measure()
+	p.size, err = p.measure(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -25,11 +26,11 @@ func (m *Merged) Portable() (*Merged, error) {
 // ADD turns whiteouts into deletions: every directory is listed. ADD would keep
 // the metadata of one that exists, follow a symbolic link in its place and stop
 // at anything else there.
-func (m *Merged) Listed() (*Merged, error) {
+func (m *Merged) Listed(ctx context.Context) (*Merged, error) {
 	p := *m
 	p.listed = true
 	var err error
-	p.size, err = p.measure()
+	p.size, err = p.measure(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +64,13 @@ const lastTime = math.MaxInt64 / 1_000_000_000
 func (m *Merged) Losses() []Loss {
 	a := m.a
 	var out []Loss
-	add := func(id uint32, what string) { out = append(out, Loss{"/" + a.path(id), what}) }
+	last, path := uint32(none), ""
+	add := func(id uint32, what string) {
+		if id != last {
+			last, path = id, "/"+a.path(id)
+		}
+		out = append(out, Loss{path, what})
+	}
 	if m.rootAt && a.nodes[0].flags&rootForm != 0 {
 		add(0, "metadata of the root")
 	}
@@ -91,8 +98,8 @@ func (m *Merged) Losses() []Loss {
 		for r := h.records; r != ""; {
 			var k string
 			k, _, r = r.next()
-			// Of the xattrs of a file that it has unpacked an engine packs only
-			// this one again (moby pkg/archive, ReadSecurityXattrToTarHeader).
+			// An engine packs only this xattr of a file that it has unpacked
+			// (moby pkg/archive, ReadSecurityXattrToTarHeader).
 			if x, ok := strings.CutPrefix(k, xattrPrefix); ok && x != "security.capability" {
 				add(id, "xattr "+x)
 			}

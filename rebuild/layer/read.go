@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -22,40 +23,47 @@ import (
 type ReadOptions struct {
 	Layer   int  // the layer's index in the image, for errors
 	Content bool // also keep a SHA-256 of every regular file, for VerifyOptions.Content
+	// Budget is shared by the layers of an image; nil gives this one its own.
+	Budget *Budget
 }
-
-// maxName bounds one name. Kernels stop at 4 KiB; tars may go on.
-const maxName = 1<<16 - 1
-
-// maxSparse bounds what a sparse file may grow to: a few bytes could otherwise
-// stand for years of reading.
-const maxSparse = 1 << 40
 
 const bufferSize = 1 << 20
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
 
 // Read indexes one layer's uncompressed tar. It reads r to its end, once, so
-// that the caller may hash the same bytes. Errors in the tar are of type *Error.
-func Read(r io.Reader, opt ReadOptions) (*Index, error) {
+// that the caller may hash the same bytes. Errors in the tar are of type *Error;
+// once ctx is done, Read soon returns ctx's error.
+func Read(ctx context.Context, r io.Reader, opt ReadOptions) (*Index, error) {
 	x := &Index{layer: opt.Layer}
-	s := scanner{layer: opt.Layer, content: opt.Content}
+	budget := opt.Budget
+	if budget == nil {
+		budget = new(Budget)
+	}
+	s := scanner{ctx: ctx, layer: opt.Layer, content: opt.Content, budget: budget}
 	names := newNameWriter(&x.text)
 	interned := map[string]uint32{}
 	var key, text []byte
 	err := s.scan(r, func(h *header) error {
 		key = h.appendAttr(key[:0])
 		id, ok := interned[view(key)]
+		held := 0
 		if !ok {
+			held = attrCost + len(h.uname) + len(h.gname)
 			id = uint32(len(x.attrs))
-			interned[string(key)] = id
+			kept := string(key)
+			interned[kept] = id
 			a := h.attr
-			a.uname, a.gname = strings.Clone(a.uname), strings.Clone(a.gname)
+			owners := kept[len(kept)-len(a.uname)-len(a.gname):]
+			a.uname, a.gname = owners[:len(a.uname)], owners[len(a.uname):]
 			x.attrs = append(x.attrs, a)
 		}
 		text = names.add(text[:0], h.name)
 		text = appendField(text, h.link)
 		text = appendField(text, string(h.records))
+		if err := budget.entry(held + len(text) + names.stored); err != nil {
+			return s.fail(h.name, err)
+		}
 		e := h.entry
 		e.attr = id
 		e.text = x.text.add(text)
@@ -69,9 +77,12 @@ func Read(r io.Reader, opt ReadOptions) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.length = s.length
+	x.length = s.read
 	return x, nil
 }
+
+// attrCost is about what a new attr takes, its key included.
+const attrCost = 320
 
 // nameWriter stores the names of entries. Those of one directory stand close to
 // each other in nearly every tar, and share its name.
@@ -79,6 +90,7 @@ type nameWriter struct {
 	arena  *byteArena
 	recent [256]uint64 // places of directories' names, by their hash
 	buf    []byte
+	stored int // bytes that the last add put into the arena
 }
 
 func newNameWriter(a *byteArena) *nameWriter {
@@ -86,10 +98,11 @@ func newNameWriter(a *byteArena) *nameWriter {
 	return &nameWriter{arena: a}
 }
 
-// add stores a cleaned path and appends to b what Index.split finds it by.
+// add stores a cleaned path's directory and appends to b what Index.split finds it by.
 func (w *nameWriter) add(b []byte, name string) []byte {
 	dir, base := splitName(name)
 	at := uint64(0)
+	w.stored = 0
 	if dir != "" {
 		at = w.place(dir)
 	}
@@ -102,6 +115,7 @@ func (w *nameWriter) place(dir string) uint64 {
 	if known, _ := field(w.arena.from(*recent)); known != dir {
 		w.buf = appendField(w.buf[:0], dir)
 		*recent = w.arena.add(w.buf)
+		w.stored = len(w.buf)
 	}
 	return *recent
 }
@@ -134,9 +148,12 @@ func (h *header) appendAttr(b []byte) []byte {
 
 // scanner reads a tar from its start to its end.
 type scanner struct {
+	ctx     context.Context
 	layer   int
 	content bool
-	length  int64
+	budget  *Budget
+	read    int64 // bytes of the tar so far
+	asked   uint8
 
 	buf  []byte
 	sum  *xxhash.Digest
@@ -150,8 +167,8 @@ func (s *scanner) fail(path string, err error) error {
 	return &Error{Op: "read", Layer: s.layer, Path: strings.Clone(path), Err: err}
 }
 
-// scan calls visit for every entry, its body hashed. Headers of the common forms
-// it takes apart itself; from the first other one on, archive/tar reads the rest.
+// scan calls visit for every entry, its body hashed. It takes headers of the
+// common forms apart itself; archive/tar reads the rest from the first other one on.
 func (s *scanner) scan(r io.Reader, visit func(*header) error) error {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
@@ -172,6 +189,7 @@ func (s *scanner) scan(r io.Reader, visit func(*header) error) error {
 		if !ok {
 			return s.scanAny(p, visit)
 		}
+		s.reach(p.at)
 		if err := s.entry(&h, p, visit); err != nil {
 			return err
 		}
@@ -181,23 +199,30 @@ func (s *scanner) scan(r io.Reader, visit func(*header) error) error {
 	}
 }
 
+// reach notes how far the tar has been read.
+func (s *scanner) reach(at int64) {
+	s.budget.read.Add(at - s.read)
+	s.read = at
+}
+
 // drain reads what follows the archive.
 func (s *scanner) drain(p *plainReader) error {
-	for {
+	for s.ctx.Err() == nil {
 		n, err := p.r.Read(s.buf)
 		p.at += int64(n)
 		if err == io.EOF {
-			s.length = p.at
+			s.reach(p.at)
 			return nil
 		}
 		if err != nil {
 			return s.fail("", err)
 		}
 	}
+	return s.ctx.Err()
 }
 
-// counter counts what the tar reader has taken: right after a header that is
-// where the body starts.
+// counter counts the bytes that the tar reader has taken. Right after a header
+// their number is the place of the body.
 type counter struct {
 	r io.Reader
 	n int64
@@ -242,11 +267,12 @@ func (s *scanner) scanAny(p *plainReader, visit func(*header) error) error {
 			packed = appendRecords(packed[:0], t.PAXRecords, &keys)
 			h.records = records(packed)
 		}
+		s.reach(in.n)
 		h.size, h.body = t.Size, in.n
 		if t.Typeflag == tar.TypeGNUSparse || isSparse(t) {
 			h.body = -1
-			if h.size > maxSparse {
-				return s.fail(cleanName(t.Name), fmt.Errorf("sparse file of %d bytes: %w", h.size, ErrLimit))
+			if err := s.budget.sparse(h.size); err != nil {
+				return s.fail(cleanName(t.Name), err)
 			}
 		}
 		if err := s.entry(&h, tr, visit); err != nil {
@@ -257,19 +283,22 @@ func (s *scanner) scanAny(p *plainReader, visit func(*header) error) error {
 
 // entry completes a header, hashes the body and hands both on.
 func (s *scanner) entry(h *header, body io.Reader, visit func(*header) error) error {
+	if s.asked++; s.asked == 0 && s.ctx.Err() != nil {
+		return s.ctx.Err()
+	}
 	raw := h.name
 	h.name = cleanName(raw)
-	if len(raw) > maxName || len(h.link) > maxName {
-		return s.fail(h.name[:min(len(h.name), 64)]+"…", fmt.Errorf("name of %d bytes: %w", max(len(raw), len(h.link)), ErrLimit))
-	}
-	if h.name == "" {
-		if h.kind != typeDir {
-			return s.fail("/", errors.New("the root is not a directory"))
-		}
-		h.slash = rootApplies(raw)
-	}
 	if h.kind != typeLink && h.kind != typeSymlink {
 		h.link = ""
+	}
+	if err := h.checkNames(raw); err != nil {
+		return s.fail(h.name, err)
+	}
+	if h.name == "" {
+		h.slash = rootApplies(raw)
+		if h.kind != typeDir && h.slash {
+			return s.fail("/", errors.New("the root is not a directory"))
+		}
 	}
 	if h.kind != typeChar && h.kind != typeBlock {
 		h.major, h.minor = 0, 0
@@ -283,6 +312,9 @@ func (s *scanner) entry(h *header, body io.Reader, visit func(*header) error) er
 		s.deep.Reset()
 	}
 	for left := h.size; left > 0; {
+		if left < h.size && s.ctx.Err() != nil {
+			return s.ctx.Err()
+		}
 		b := s.buf[:min(left, int64(len(s.buf)))]
 		if _, err := io.ReadFull(body, b); err != nil {
 			if err == io.EOF {
@@ -301,6 +333,22 @@ func (s *scanner) entry(h *header, body io.Reader, visit func(*header) error) er
 		s.deep.Sum(h.digest[:0])
 	}
 	return visit(h)
+}
+
+// checkNames checks the name and the link target against what engines can unpack.
+func (h *header) checkNames(raw string) error {
+	if n := max(len(raw), len(h.link)); n > maxName {
+		return fmt.Errorf("name of %d bytes, %d are read: %w", n, maxName, ErrLimit)
+	}
+	if h.kind == typeSymlink && len(h.link) > maxTarget {
+		return fmt.Errorf("link target of %d bytes, %d are possible: %w", len(h.link), maxTarget, ErrLimit)
+	}
+	if h.kind == typeLink && len(h.link) > maxComponent {
+		if err := checkPath(cleanName(h.link)); err != nil {
+			return fmt.Errorf("link target: %w", err)
+		}
+	}
+	return checkPath(h.name)
 }
 
 // entryKind maps a header's type to the kinds that layers hold. Engines refuse

@@ -9,7 +9,8 @@ import (
 const (
 	xattrPrefix   = "SCHILY.xattr."
 	capability    = xattrPrefix + "security.capability"
-	overlayOpaque = xattrPrefix + "trusted.overlay.opaque"
+	overlayPrefix = xattrPrefix + "trusted.overlay."
+	overlayOpaque = overlayPrefix + "opaque"
 	sparsePrefix  = "GNU.sparse."
 )
 
@@ -20,6 +21,32 @@ func headerKey(key string) bool {
 		return true
 	}
 	return strings.HasPrefix(key, sparsePrefix)
+}
+
+// overlaysOwn is true for records with which overlayfs shows something else than
+// the layer has. Below the lowest layer there is nothing else to show, but a
+// whiteout hides itself there, too.
+func overlaysOwn(r records, lowest bool) bool {
+	opaque, redirect := false, false
+	for r != "" {
+		var k, v string
+		k, v, r = r.next()
+		if k, ok := strings.CutPrefix(k, overlayPrefix); ok {
+			switch k {
+			case "opaque":
+				opaque = v == "y"
+			case "redirect":
+				redirect = !lowest
+			case "metacopy":
+				if !lowest {
+					return true
+				}
+			case "whiteout":
+				return true
+			}
+		}
+	}
+	return redirect && !opaque
 }
 
 // appendRecords appends a map's records, without those that the header holds.

@@ -47,6 +47,7 @@ func (n *tnode) isDir() bool { return !n.whiteout && n.kind == tar.TypeDir }
 // reference holds an image's tree while layers are put on it.
 type reference struct {
 	root   *tnode
+	layers int // on the tree
 	copies map[*inode]*inode
 	ofBase map[*inode]bool
 }
@@ -71,6 +72,9 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 		if err != nil {
 			return nil, err
 		}
+		if h.Typeflag == tar.TypeGNUSparse {
+			h.Typeflag = tar.TypeReg
+		}
 		n := &inode{kind: h.Typeflag, mode: h.Mode & 0o7777, uid: int(uint32(h.Uid)), gid: int(uint32(h.Gid)), mtime: fmt.Sprint(h.ModTime.UnixNano()),
 			body: string(body), names: h.Uname + ":" + h.Gname, records: map[string]string{}}
 		for k, v := range h.PAXRecords {
@@ -82,23 +86,36 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 				}
 			}
 		}
+		for k := range n.records {
+			switch strings.TrimPrefix(k, "SCHILY.xattr.trusted.overlay.") {
+			case "redirect":
+				if ref.layers > 0 && n.records["SCHILY.xattr.trusted.overlay.opaque"] != "y" {
+					return nil, errors.New("overlayfs shows something else")
+				}
+			case "metacopy", "whiteout":
+				return nil, errors.New("overlayfs shows something else")
+			}
+		}
 		name := path.Clean("/" + h.Name)
+		if name == "/" && n.kind != tar.TypeDir {
+			continue
+		}
 		if name == "/" {
 			if path.Clean(h.Name) != "." {
 				root.inode = n
 			}
 			continue
 		}
-		parent, err := walkPlain(root, strings.Split(path.Dir(name), "/"), true)
+		base := path.Base(name)
+		mark := base == ".wh..wh..opq"
+		parent, err := walkPlain(root, strings.Split(path.Dir(name), "/"), true, mark)
 		if err != nil {
 			return nil, err
 		}
-		base := path.Base(name)
-		if base == ".wh..wh..opq" {
-			parent.opaque = true
-			continue
-		}
-		if strings.HasPrefix(base, ".wh..wh.") {
+		if mark {
+			if parent != nil {
+				parent.opaque = true
+			}
 			continue
 		}
 		if hidden, ok := strings.CutPrefix(base, ".wh."); ok {
@@ -128,6 +145,10 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 			if err != nil {
 				return nil, err
 			}
+			if target == nil {
+				parent.children[base] = &tnode{inode: &inode{}, whiteout: true}
+				continue
+			}
 			target.uid, target.gid = n.uid, n.gid
 			if target.kind != tar.TypeSymlink {
 				target.mode, target.mtime = n.mode, n.mtime
@@ -151,8 +172,9 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 	}
 }
 
-// walkPlain goes to a directory through symbolic links of the same tree.
-func walkPlain(root *tnode, parts []string, create bool) (*tnode, error) {
+// walkPlain goes to a directory through symbolic links of the same tree. To mark
+// what is there it gives nil for anything but a directory.
+func walkPlain(root *tnode, parts []string, create, mark bool) (*tnode, error) {
 	trail := []*tnode{root}
 	for links := 0; len(parts) > 0; {
 		part := parts[0]
@@ -168,7 +190,10 @@ func walkPlain(root *tnode, parts []string, create bool) (*tnode, error) {
 			continue
 		}
 		next := at.children[part]
+		mark := mark && len(parts) == 0
 		switch {
+		case mark && next != nil && next.whiteout:
+			return nil, nil
 		case next == nil || next.whiteout:
 			if !create {
 				return nil, errors.New("not found")
@@ -179,14 +204,16 @@ func walkPlain(root *tnode, parts []string, create bool) (*tnode, error) {
 			at.children[part] = dir
 			next = dir
 		case next.kind == tar.TypeSymlink:
-			if links++; links > 255 {
+			if links++; links > 40 {
 				return nil, errors.New("loop")
 			}
 			if strings.HasPrefix(next.link, "/") {
 				trail = trail[:1]
 			}
-			parts = append(strings.Split(next.link, "/"), parts...)
+			parts = append(strings.Split(strings.TrimRight(next.link, "/"), "/"), parts...)
 			continue
+		case mark && !next.isDir():
+			return nil, nil
 		case !next.isDir():
 			return nil, errors.New("not a directory")
 		}
@@ -195,14 +222,18 @@ func walkPlain(root *tnode, parts []string, create bool) (*tnode, error) {
 	return trail[len(trail)-1], nil
 }
 
+// linked gives the inode that a hard link means, nil for a whiteout.
 func (ref *reference) linked(own *tnode, name string, copyInodes bool) (*inode, error) {
 	name = path.Clean("/" + name)
 	for i, root := range []*tnode{own, ref.root} {
-		dir, err := walkPlain(root, strings.Split(path.Dir(name), "/"), false)
+		dir, err := walkPlain(root, strings.Split(path.Dir(name), "/"), false, false)
 		if err != nil {
 			continue
 		}
 		at := dir.children[path.Base(name)]
+		if i == 0 && at != nil && at.whiteout {
+			return nil, nil
+		}
 		if at == nil || at.whiteout || at.isDir() {
 			continue
 		}
@@ -251,6 +282,7 @@ func (ref *reference) apply(b []byte, copyInodes bool) error {
 	}
 	up.opaque = false // overlayfs unites the roots
 	ref.root = overlay(ref.root, up)
+	ref.layers++
 	return nil
 }
 

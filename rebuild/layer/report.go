@@ -24,7 +24,6 @@ type Usage struct {
 	Kept        Count // what the image shows of the layer
 	Overwritten Count // by layers above
 	Deleted     Count // by layers above
-	Whiteouts   int   // whiteouts and opaque markers
 }
 
 // Usage gives an account of every layer of the image, the base's first.
@@ -40,7 +39,6 @@ func (m *Merged) Usage() []Usage {
 			id := a.starts[l] + uint32(i)
 			_, base := x.split(e)
 			if kind, _ := whiteoutName(base); kind != nameOrdinary {
-				u.Whiteouts++
 				continue
 			}
 			switch f := m.fates[id]; {

@@ -37,7 +37,7 @@ func TestUsage(t *testing.T) {
 	want := []Usage{
 		{Entries: 9, Bytes: 18, Overwritten: Count{7, 10}, Deleted: Count{2, 8}},
 		{Entries: 4, Bytes: 15, Kept: Count{2, 10}, Overwritten: Count{1, 0}, Deleted: Count{1, 5}},
-		{Entries: 8, Bytes: 11, Kept: Count{4, 11}, Whiteouts: 4},
+		{Entries: 8, Bytes: 11, Kept: Count{4, 11}},
 	}
 	if have := m.Usage(); !slices.Equal(have, want) {
 		t.Errorf("\n%+v\n%+v", have, want)
@@ -45,8 +45,8 @@ func TestUsage(t *testing.T) {
 	if have := m.Wasted(9); !slices.Equal(have, []Waste{{Path: "u/tmp", Layer: 1, Bytes: 5, By: 2, Deleted: true}}) {
 		t.Errorf("%+v", have)
 	}
-	if m.Paths() != 5 || m.Bytes() != 21 || m.Empty() {
-		t.Errorf("%d paths, %d bytes, empty %v", m.Paths(), m.Bytes(), m.Empty())
+	if m.Paths() != 7 || m.Bytes() != 21 {
+		t.Errorf("%d paths, %d bytes", m.Paths(), m.Bytes())
 	}
 }
 
@@ -64,8 +64,8 @@ func TestWastedIsSortedAndCut(t *testing.T) {
 
 func TestEmpty(t *testing.T) {
 	m, out := merge(t, tarsOf(t, [][]ent{of(file("a", "1")), of(file("b", "1")), of(gone("b"), gone("nowhere"))}), 1)
-	if !m.Empty() || m.Paths() != 0 || len(out) != 1024 {
-		t.Errorf("empty %v, %d paths, %d bytes", m.Empty(), m.Paths(), len(out))
+	if m.Paths() != 0 || m.Size() != 1024 || len(out) != 1024 {
+		t.Errorf("%d paths, size %d, %d bytes", m.Paths(), m.Size(), len(out))
 	}
 }
 
@@ -84,7 +84,7 @@ func TestLosses(t *testing.T) {
 func TestPortable(t *testing.T) {
 	tars := tarsOf(t, reportStack())
 	m, _ := merge(t, tars, 1)
-	p, err := m.Portable()
+	p, err := m.Portable(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

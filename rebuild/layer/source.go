@@ -2,6 +2,7 @@ package layer
 
 import (
 	"archive/tar"
+	"context"
 	"errors"
 	"io"
 )
@@ -60,6 +61,7 @@ func readAt(r io.ReaderAt, p []byte, at int64) error {
 
 // streamBodies goes through an uncompressed tar and stops at the bodies.
 type streamBodies struct {
+	ctx context.Context
 	r   io.Reader
 	at  int64
 	buf []byte
@@ -79,6 +81,9 @@ func (b *streamBodies) start(_ int, e *entry) error {
 			b.buf = make([]byte, windowSize)
 		}
 		for skip > 0 {
+			if err := b.ctx.Err(); err != nil {
+				return err
+			}
 			n, err := b.r.Read(b.buf[:min(skip, windowSize)])
 			if skip -= int64(n); skip > 0 && err != nil {
 				return err
@@ -130,12 +135,16 @@ func (b *fileBodies) Close() error { return errors.Join(b.leave(), b.files.Close
 // tarBodies reads a layer that has sparse files, whose holes only the tar reader
 // can fill in.
 type tarBodies struct {
-	r  *tar.Reader
-	at int // number of the current entry
+	ctx context.Context
+	r   *tar.Reader
+	at  int // number of the current entry
 }
 
 func (b *tarBodies) start(number int, _ *entry) error {
 	for b.at < number {
+		if err := b.ctx.Err(); err != nil {
+			return err
+		}
 		t, err := b.r.Next()
 		if err != nil {
 			return err

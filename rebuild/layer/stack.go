@@ -1,6 +1,8 @@
 package layer
 
 import (
+	"context"
+	"errors"
 	"hash/maphash"
 	"math"
 	"slices"
@@ -27,6 +29,8 @@ type stack struct {
 	layer   int
 	root    rootCell
 	again   bool // the entry just unpacked replaced one of its own layer
+
+	effort
 
 	linked map[uint32]facts // what links have made of an inode, by its number
 	copies map[uint32]uint32
@@ -70,18 +74,19 @@ type rootCell struct {
 
 // item is an entry as far as unpacking goes.
 type item struct {
-	id     uint32
-	dir    string // cleaned
-	base   string // "" for the root
-	link   string
-	mode   uint32
-	kind   byte
-	slash  bool
-	opaque bool
+	id      uint32
+	dir     string // cleaned
+	base    string // "" for the root
+	link    string
+	mode    uint32
+	kind    byte
+	slash   bool
+	opaque  bool
+	strange bool // has an xattr of overlayfs's own that shows something else
 }
 
-func newStack(layers []*Index, base int) *stack {
-	s := &stack{layers: layers, base: base, starts: make([]uint32, len(layers)+1), seed: maphash.MakeSeed(), root: rootCell{id: nowhere}}
+func newStack(ctx context.Context, layers []*Index, base int) *stack {
+	s := &stack{layers: layers, base: base, effort: newEffort(ctx, layers), starts: make([]uint32, len(layers)+1), seed: maphash.MakeSeed(), root: rootCell{id: nowhere}}
 	n := 0
 	for i, x := range layers {
 		n += x.Len()
@@ -160,6 +165,7 @@ func (s *stack) in(parent uint32, name string, create bool) uint32 {
 	})
 	s.places[parent].child = at
 	s.lookup[slot] = at
+	s.memory += pathCost + int64(len(name))
 	s.view = append(s.view, cell{})
 	s.mine = append(s.mine, cell{})
 	return at
@@ -188,6 +194,9 @@ func (s *stack) put(at uint32, c cell) {
 // a whiteout.
 func (s *stack) unpack(it item) (uint32, error) {
 	s.again = false
+	if it.base == "" && it.kind != typeDir {
+		return nowhere, nil // moby's Unpack skips "." before it looks at the type
+	}
 	if it.base == "" {
 		s.root = rootCell{it.id, it.slash}
 		if it.slash {
@@ -199,17 +208,15 @@ func (s *stack) unpack(it item) (uint32, error) {
 	if base == ".wh." || base == ".wh.." || base == ".wh..." {
 		return nowhere, ErrWhiteout
 	}
-	marker := base == ".wh..wh..opq"
-	if strings.HasPrefix(base, ".wh..wh.") && !marker {
-		return nowhere, nil
+	if it.strange {
+		return nowhere, ErrOverlay
+	}
+	if base == ".wh..wh..opq" {
+		return nowhere, s.opaque(it.dir)
 	}
 	parent, err := s.walk(it.dir, true)
 	if err != nil {
 		return nowhere, err
-	}
-	if marker {
-		s.mine[parent].opaque = true
-		return nowhere, nil
 	}
 	if hidden, ok := strings.CutPrefix(base, ".wh."); ok {
 		at := s.in(parent, hidden, true)
@@ -224,16 +231,25 @@ func (s *stack) unpack(it item) (uint32, error) {
 		}
 		return nowhere, nil
 	}
-	inode := it.id
-	if it.kind == typeLink {
-		if inode, err = s.linkTarget(it.link); err != nil {
-			return nowhere, err
-		}
-		s.afterLink(inode, it.id)
-	}
 	at := s.in(parent, base, true)
 	if at == nowhere {
 		return nowhere, ErrLimit
+	}
+	inode := it.id
+	if it.kind == typeLink {
+		inode, err = s.linkTarget(it.link)
+		if err == errWhiteoutTarget {
+			// The new name is one more of the whiteout's device.
+			if k := s.mine[at].kind; k == cellDir || k == cellMade {
+				s.clear(s.mine, at)
+			}
+			s.put(at, cell{kind: cellWhiteout})
+			return nowhere, nil
+		}
+		if err != nil {
+			return nowhere, err
+		}
+		s.afterLink(inode, it.id)
 	}
 	old := s.mine[at]
 	s.again = old.kind == cellDir || old.kind == cellFile
@@ -252,6 +268,48 @@ func (s *stack) unpack(it item) (uint32, error) {
 	return at, nil
 }
 
+// opaque marks the layer's directory at a path as opaque, and makes it if there is
+// nothing. A mark on anything else has no effect.
+func (s *stack) opaque(path string) error {
+	dir, last := splitName(path)
+	for links := 0; last != ""; {
+		parent, err := s.walk(dir, true)
+		if err != nil {
+			return err
+		}
+		at := s.in(parent, last, false)
+		if at == nowhere {
+			break
+		}
+		if s.mine[at].kind == cellWhiteout {
+			return nil
+		}
+		if s.mine[at].kind != cellFile {
+			break
+		}
+		f := s.facts(s.mine[at].inode)
+		if f.kind != typeSymlink {
+			return nil
+		}
+		if links++; links > maxLinks {
+			return ErrLoop
+		}
+		target := strings.TrimRight(f.link, "/")
+		if !strings.HasPrefix(f.link, "/") {
+			target = s.path(parent) + "/" + target
+		}
+		path = target
+		if dir, last = splitName(target); last == "." || last == ".." {
+			break
+		}
+	}
+	at, err := s.walk(path, true)
+	if err == nil {
+		s.mine[at].opaque = true
+	}
+	return err
+}
+
 // walk goes down to a directory of the layer, through the layer's own symbolic
 // links, and makes what is missing if create is set.
 func (s *stack) walk(path string, create bool) (uint32, error) {
@@ -259,6 +317,7 @@ func (s *stack) walk(path string, create bool) (uint32, error) {
 	for links := 0; path != ""; {
 		var part string
 		part, path, _ = strings.Cut(path, "/")
+		s.steps++
 		if part == "" || part == "." {
 			continue
 		}
@@ -278,7 +337,7 @@ func (s *stack) walk(path string, create bool) (uint32, error) {
 			if f.kind != typeSymlink {
 				return nowhere, ErrNotDirectory
 			}
-			if links++; links > 255 || len(f.link)+len(path) > maxName {
+			if links++; links > maxLinks {
 				return nowhere, ErrLoop
 			}
 			if strings.HasPrefix(f.link, "/") {
@@ -298,14 +357,22 @@ func (s *stack) walk(path string, create bool) (uint32, error) {
 	return at, nil
 }
 
-// linkTarget gives the inode that a hard link names: of this layer or else, for
-// which engines have an error, of the ones below, where an inode of the base
-// becomes a copy.
+// errWhiteoutTarget is linkTarget's answer for a whiteout of the same layer.
+var errWhiteoutTarget = errors.New("the target is a whiteout")
+
+// linkTarget gives the inode that a hard link names. It looks in this layer, then
+// in the ones below, which engines refuse to do. A link to an inode of the base
+// makes a copy of it.
 func (s *stack) linkTarget(name string) (uint32, error) {
 	dirName, base := splitName(cleanName(name))
 	if parent, err := s.walk(dirName, false); err == nil {
-		if at := s.in(parent, base, false); at != nowhere && s.mine[at].kind == cellFile {
-			return s.mine[at].inode, nil
+		if at := s.in(parent, base, false); at != nowhere {
+			switch s.mine[at].kind {
+			case cellFile:
+				return s.mine[at].inode, nil
+			case cellWhiteout:
+				return nowhere, errWhiteoutTarget
+			}
 		}
 	}
 	if s.layer == len(s.layers) {
@@ -340,6 +407,7 @@ func (s *stack) below(path string) uint32 {
 	for links := 0; path != ""; {
 		var part string
 		part, path, _ = strings.Cut(path, "/")
+		s.steps++
 		if part == "" || part == "." {
 			continue
 		}
@@ -355,7 +423,7 @@ func (s *stack) below(path string) uint32 {
 		}
 		if s.view[next].kind == cellFile && path != "" {
 			f := s.facts(s.view[next].inode)
-			if links++; f.kind != typeSymlink || links > 255 || len(f.link)+len(path) > maxName {
+			if links++; f.kind != typeSymlink || links > maxLinks {
 				return nowhere
 			}
 			if strings.HasPrefix(f.link, "/") {
@@ -376,6 +444,7 @@ func (s *stack) clear(cells []cell, at uint32) {
 		p := pending[len(pending)-1]
 		pending = pending[:len(pending)-1]
 		for c := s.places[p].child; c != nowhere; c = s.places[c].sibling {
+			s.steps++
 			if k := cells[c].kind; k != cellNone {
 				cells[c].kind, cells[c].opaque = cellNone, false
 				if k == cellDir || k == cellMade {

@@ -21,7 +21,7 @@ const (
 	inBase   uint8 = 1 << iota // the base shows this path …
 	baseDir                    // … as a directory
 	cut                        // nothing that the base has below this path shows
-	pending                    // a whiteout of this layer waits for the layer's end
+	pending                    // the layer being applied has a whiteout here
 	implied                    // a directory that its layer made without listing it
 	visited                    // scratch for one traversal
 	rootForm                   // of the root: the top layer's entry has the form that engines apply
@@ -39,6 +39,7 @@ type node struct {
 	entry               uint32 // the entry that made this name; for an implied directory, the one that implied it
 	inode               uint32 // the entry that made the inode: differs from entry for hard links
 	layer               uint16 // the topmost layer that has this path
+	dressed             bool   // the base lists this directory with other metadata than engines give one that they make
 }
 
 // tree holds the paths of all layers in a flat slice, found through a hash table
@@ -48,6 +49,7 @@ type tree struct {
 	text  byteArena
 	table []uint32
 	seed  maphash.Seed
+	effort
 }
 
 // newTree makes a tree with room for about n paths.
@@ -105,6 +107,7 @@ func (t *tree) addChild(parent uint32, name string) (uint32, error) {
 		text: text, length: uint16(len(name)), entry: none, inode: none,
 	})
 	t.nodes[parent].first = id
+	t.memory += pathCost + int64(len(name))
 	if len(t.nodes) > len(t.table)/4*3 {
 		t.rehash()
 	} else {
@@ -130,6 +133,16 @@ func (t *tree) rehash() {
 	for id := 1; id < len(t.nodes); id++ {
 		t.insert(uint32(id))
 	}
+}
+
+// pathLength is the length of a node's path.
+func (t *tree) pathLength(id uint32) int {
+	n := -1
+	for ; id != 0; id = t.nodes[id].parent {
+		n += 1 + int(t.nodes[id].length)
+		t.steps++
+	}
+	return max(n, 0)
 }
 
 // appendPath appends a node's path without a leading slash; nothing for the root.
@@ -163,12 +176,11 @@ func (t *tree) path(id uint32) string { return string(t.appendPath(nil, id)) }
 func (t *tree) below(id uint32, f func(id uint32) bool) {
 	at := t.nodes[id].first
 	for at != none {
-		n := &t.nodes[at]
+		t.steps++
 		if f(at) && t.nodes[at].first != none {
 			at = t.nodes[at].first
 			continue
 		}
-		_ = n
 		for t.nodes[at].next == none {
 			at = t.nodes[at].parent
 			if at == id {

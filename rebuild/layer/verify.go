@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -36,12 +37,12 @@ type Verifier struct {
 
 // NewVerifier works out what the image of the given layers shows, lowest first,
 // of which the lowest base ones will be kept.
-func NewVerifier(layers []*Index, base int, opt VerifyOptions) (*Verifier, error) {
+func NewVerifier(ctx context.Context, layers []*Index, base int, opt VerifyOptions) (*Verifier, error) {
 	if opt.First == 0 {
 		opt.First = 10
 	}
 	v := &Verifier{opt: opt, upper: base < len(layers)}
-	s := newStack(layers, base)
+	s := newStack(ctx, layers, base)
 	v.stack = s
 	for i, x := range layers {
 		if opt.Content && x.digests.n != x.entries.n {
@@ -54,13 +55,20 @@ func NewVerifier(layers []*Index, base int, opt VerifyOptions) (*Verifier, error
 		for k := range x.entries.n {
 			e := x.entries.at(k)
 			at := x.attr(e)
-			opq, _ := x.records(e).get(overlayOpaque)
 			dir, base := x.split(e)
-			it := item{id: s.starts[i] + uint32(k), dir: dir, base: base, kind: at.kind, mode: at.mode, slash: at.slash, opaque: opq == "y"}
+			it := item{id: s.starts[i] + uint32(k), dir: dir, base: base, kind: at.kind, mode: at.mode, slash: at.slash}
+			it.attributes(x.records(e), i)
 			if at.kind == typeLink {
 				it.link = x.link(e)
 			}
-			if _, err := s.unpack(it); err != nil {
+			_, err := s.unpack(it)
+			if err == nil {
+				err = s.check()
+			}
+			if err != nil {
+				if err == ctx.Err() {
+					return nil, err
+				}
 				return nil, &Error{Op: "verify", Layer: i, Path: x.name(e), Err: err}
 			}
 		}
@@ -76,10 +84,10 @@ func NewVerifier(layers []*Index, base int, opt VerifyOptions) (*Verifier, error
 // Check reads the tar of a layer to its end and compares what it gives over the
 // base with the image. What differs comes back as a *DifferenceError. A Verifier
 // serves for one Check.
-func (v *Verifier) Check(r io.Reader) error {
-	err := v.check(r)
+func (v *Verifier) Check(ctx context.Context, r io.Reader) error {
+	err := v.check(ctx, r)
 	if err != nil {
-		io.Copy(io.Discard, r) // whoever writes the layer mustn't get stuck
+		drain(ctx, r) // whoever writes the layer mustn't get stuck
 		return err
 	}
 	if v.ndiffs > 0 {
@@ -88,7 +96,18 @@ func (v *Verifier) Check(r io.Reader) error {
 	return nil
 }
 
-func (v *Verifier) check(r io.Reader) error {
+// drain reads the rest of r.
+func drain(ctx context.Context, r io.Reader) {
+	b := buffers.Get().(*[]byte)
+	defer buffers.Put(b)
+	for ctx.Err() == nil {
+		if _, err := r.Read(*b); err != nil {
+			return
+		}
+	}
+}
+
+func (v *Verifier) check(ctx context.Context, r io.Reader) error {
 	s := v.stack
 	layer := len(s.layers)
 	s.view = v.under
@@ -99,11 +118,20 @@ func (v *Verifier) check(r io.Reader) error {
 	s.root = rootCell{}
 	first := s.starts[layer]
 	next := first
-	scan := scanner{layer: s.base, content: v.opt.Content}
+	scan := scanner{ctx: ctx, layer: s.base, content: v.opt.Content, budget: new(Budget)}
+	image := s.bytes
+	s.ctx, s.steps = ctx, 0
 	err := scan.scan(r, func(h *header) error {
-		opq, _ := h.records.get(overlayOpaque)
+		s.bytes = image + scan.read
+		if err := s.check(); err != nil {
+			if err == ctx.Err() {
+				return err
+			}
+			return &Error{Op: "verify", Layer: layer, Path: strings.Clone(h.name), Err: err}
+		}
 		dir, base := splitName(h.name)
-		it := item{id: next, dir: dir, base: base, kind: h.kind, mode: h.mode, slash: h.slash, opaque: opq == "y"}
+		it := item{id: next, dir: dir, base: base, kind: h.kind, mode: h.mode, slash: h.slash}
+		it.attributes(h.records, layer)
 		if h.kind == typeLink {
 			it.link = h.link
 		}
@@ -128,7 +156,11 @@ func (v *Verifier) check(r io.Reader) error {
 }
 
 func (v *Verifier) differ(at uint32, what, want, have string) {
-	v.note(Difference{"/" + v.stack.path(at), what, want, have})
+	path := ""
+	if len(v.diffs) < v.opt.First {
+		path = "/" + v.stack.path(at)
+	}
+	v.note(Difference{path, what, want, have})
 }
 
 func (v *Verifier) note(d Difference) {
@@ -314,23 +346,19 @@ func (v *Verifier) same(at uint32, want, have facts) {
 }
 
 func (v *Verifier) sameRecords(at uint32, want, have records) {
-	all := map[string]bool{}
-	for _, r := range []records{want, have} {
-		for r != "" {
-			var k string
-			k, _, r = r.next()
-			all[k] = true
+	for want != "" || have != "" {
+		// Both are sorted by key.
+		k, w, wantRest := want.next()
+		l, h, haveRest := have.next()
+		inWant := want != "" && (have == "" || k <= l)
+		inHave := have != "" && (want == "" || l <= k)
+		if inWant {
+			want = wantRest
 		}
-	}
-	keys := make([]string, 0, len(all))
-	for k := range all {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		w, inWant := want.get(k)
-		h, inHave := have.get(k)
-		if inWant == inHave && w == h {
+		if inHave {
+			have, k = haveRest, l
+		}
+		if inWant && inHave && w == h {
 			continue
 		}
 		what := "PAX record " + k
@@ -341,6 +369,29 @@ func (v *Verifier) sameRecords(at uint32, want, have records) {
 		}
 		v.differ(at, what, shown(w, inWant), shown(h, inHave))
 	}
+}
+
+// attributes takes in what an entry's xattrs mean to overlayfs (the kernel's
+// Documentation/filesystems/overlayfs.rst): an opaque directory has nothing of the
+// layers below; a redirect leads to another directory of them, and a metacopy to
+// another file; an xattr whiteout hides its name.
+func (it *item) attributes(r records, layer int) {
+	redirect := false
+	for r != "" {
+		var key, value string
+		key, value, r = r.next()
+		switch key {
+		case "SCHILY.xattr.trusted.overlay.opaque":
+			it.opaque = value == "y"
+		case "SCHILY.xattr.trusted.overlay.redirect":
+			redirect = layer > 0
+		case "SCHILY.xattr.trusted.overlay.metacopy":
+			it.strange = it.strange || layer > 0
+		case "SCHILY.xattr.trusted.overlay.whiteout":
+			it.strange = true
+		}
+	}
+	it.strange = it.strange || redirect && !it.opaque
 }
 
 func shown(value string, there bool) string {

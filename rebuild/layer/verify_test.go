@@ -127,11 +127,11 @@ func TestVerifyCatchesFaults(t *testing.T) {
 		{"metadata of the root", add(dirE("").named("/")), "/: metadata of the root: not in the source"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			v, err := NewVerifier(idx, 1, VerifyOptions{})
+			v, err := NewVerifier(t.Context(), idx, 1, VerifyOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = v.Check(bytes.NewReader(rewrite(t, right, c.f)))
+			err = v.Check(t.Context(), bytes.NewReader(rewrite(t, right, c.f)))
 			if c.name == "nothing" {
 				if err != nil {
 					t.Errorf("a right layer: %v", err)
@@ -157,15 +157,15 @@ func TestVerifyContent(t *testing.T) {
 	_, right := merge(t, tars, 1)
 	idx[1].digests.at(1)[0] ^= 1
 	for _, content := range []bool{false, true} {
-		v, err := NewVerifier(idx, 1, VerifyOptions{Content: content})
+		v, err := NewVerifier(t.Context(), idx, 1, VerifyOptions{Content: content})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := v.Check(bytes.NewReader(right)); (err != nil) != content {
+		if err := v.Check(t.Context(), bytes.NewReader(right)); (err != nil) != content {
 			t.Errorf("content %v: %v", content, err)
 		}
 	}
-	if _, err := NewVerifier(indexes(t, tars, false), 1, VerifyOptions{Content: true}); err == nil {
+	if _, err := NewVerifier(t.Context(), indexes(t, tars, false), 1, VerifyOptions{Content: true}); err == nil {
 		t.Error("contents that were never hashed compare equal")
 	}
 }
@@ -173,12 +173,12 @@ func TestVerifyContent(t *testing.T) {
 // TestVerifyCountsAll has the error keep a few differences and count them all.
 func TestVerifyCountsAll(t *testing.T) {
 	tars := tarsOf(t, faultStack())
-	v, err := NewVerifier(indexes(t, tars, false), 1, VerifyOptions{First: 2})
+	v, err := NewVerifier(t.Context(), indexes(t, tars, false), 1, VerifyOptions{First: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var d *DifferenceError
-	if err := v.Check(bytes.NewReader(tarOf(t))); !errors.As(err, &d) || len(d.First) != 2 || d.Count < 8 {
+	if err := v.Check(t.Context(), bytes.NewReader(tarOf(t))); !errors.As(err, &d) || len(d.First) != 2 || d.Count < 8 {
 		t.Errorf("%v", err)
 	}
 	if !strings.HasSuffix(d.Error(), "; …") {
@@ -189,12 +189,12 @@ func TestVerifyCountsAll(t *testing.T) {
 // TestVerifyReadsToTheEnd keeps whoever writes into the pipe from getting stuck.
 func TestVerifyReadsToTheEnd(t *testing.T) {
 	tars := tarsOf(t, faultStack())
-	v, err := NewVerifier(indexes(t, tars, false), 1, VerifyOptions{})
+	v, err := NewVerifier(t.Context(), indexes(t, tars, false), 1, VerifyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := bytes.NewReader(append([]byte("this is no tar"), make([]byte, 1<<20)...))
-	if err := v.Check(r); err == nil || r.Len() != 0 {
+	if err := v.Check(t.Context(), r); err == nil || r.Len() != 0 {
 		t.Errorf("%v, %d bytes left", err, r.Len())
 	}
 }
@@ -204,17 +204,17 @@ func TestVerifyReadsToTheEnd(t *testing.T) {
 func TestVerifyBesideMerge(t *testing.T) {
 	tars := tarsOf(t, faultStack())
 	idx := indexes(t, tars, false)
-	m, err := Merge(idx[:1], idx[1:])
+	m, err := Merge(t.Context(), idx[:1], idx[1:])
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := NewVerifier(idx, 1, VerifyOptions{})
+	v, err := NewVerifier(t.Context(), idx, 1, VerifyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r, w := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- v.Check(r) }()
+	go func() { done <- v.Check(t.Context(), r) }()
 	sources := []Source{nil, stream(tars[1]), stream(tars[2])}
 	w.CloseWithError(m.Write(context.Background(), w, sources))
 	if err := <-done; err != nil {
@@ -241,11 +241,11 @@ func TestVerifyUnpacked(t *testing.T) {
 		{file("b", "2").owned("root", "daemon"), true, false},
 		{file("b", "2").owned("", "").xattr("user.k", "v").chown(1, 0), true, false},
 	} {
-		v, err := NewVerifier(idx, 1, VerifyOptions{Unpacked: c.unpacked})
+		v, err := NewVerifier(t.Context(), idx, 1, VerifyOptions{Unpacked: c.unpacked})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := v.Check(bytes.NewReader(tarOf(t, c.made))); (err == nil) != c.same {
+		if err := v.Check(t.Context(), bytes.NewReader(tarOf(t, c.made))); (err == nil) != c.same {
 			t.Errorf("unpacked %v, %+v: %v", c.unpacked, c.made, err)
 		}
 	}

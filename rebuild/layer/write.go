@@ -45,30 +45,6 @@ func (m *Merged) Write(ctx context.Context, w io.Writer, sources []Source) error
 	return out.flush()
 }
 
-// Needs is true if Write reads layer i of the image.
-func (m *Merged) Needs(i int) bool {
-	a := m.a
-	if i < a.base {
-		for _, id := range m.copies {
-			if n := &a.nodes[id]; a.layerOf(n.inode) == i {
-				if _, e := a.at(n.inode); e.size > 0 {
-					return true
-				}
-			}
-		}
-		return false
-	}
-	edge := a.starts[a.base]
-	for k := a.starts[i]; k < a.starts[i+1]; k++ {
-		if id := m.owner[k-edge]; id != none && a.nodes[id].kind == other && a.nodes[id].inode == k {
-			if a.layers[i].entries.at(int(k-a.starts[i])).size > 0 {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // writer is the sink that writes. Small headers and bodies share a buffer.
 type writer struct {
 	ctx     context.Context
@@ -183,9 +159,9 @@ func (w *writer) source(layer int, x *Index) error {
 	}
 	w.open, w.closer = layer, r
 	if sparse {
-		w.from = &tarBodies{r: tar.NewReader(r), at: -1}
+		w.from = &tarBodies{ctx: w.ctx, r: tar.NewReader(r), at: -1}
 	} else {
-		w.from = &streamBodies{r: r}
+		w.from = &streamBodies{ctx: w.ctx, r: r}
 	}
 	return nil
 }

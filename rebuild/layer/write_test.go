@@ -17,7 +17,7 @@ func TestWriteChecksSources(t *testing.T) {
 	body := strings.Repeat("body", 300_000)
 	good := tarOf(t, file("a", "1"), file("d/b", body))
 	idx := indexes(t, [][]byte{good}, false)
-	m, err := Merge(nil, idx)
+	m, err := Merge(t.Context(), nil, idx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestWriteReadsUnpackedLayers(t *testing.T) {
 		}
 		t.Run(c.name, func(t *testing.T) {
 			tars := tarsOf(t, c.layers)
-			m, err := Merge(nil, indexes(t, tars, false))
+			m, err := Merge(t.Context(), nil, indexes(t, tars, false))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +154,7 @@ func (c counted) Open() (io.ReadCloser, error) { *c.n++; return c.stream.Open() 
 func TestWriteReadsEachLayerOnce(t *testing.T) {
 	tars := tarsOf(t, faultStack())
 	idx := indexes(t, tars, false)
-	m, err := Merge(nil, idx)
+	m, err := Merge(t.Context(), nil, idx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestListedNamesEveryDirectory(t *testing.T) {
 		of(file("f/in", "2"), file("l/in", "2"), file("d/in", "2"), gone("x")),
 	})
 	m, _ := merge(t, tars, 1)
-	listed, err := m.Listed()
+	listed, err := m.Listed(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,11 +229,11 @@ func TestListedNamesEveryDirectory(t *testing.T) {
 	if got, want := listing(t, out.Bytes()), ".wh.x\nf/\nf/in\nl/\nl/in\nd/\nd/in\n"; got != want {
 		t.Errorf("entries are\n%swant\n%s", got, want)
 	}
-	v, err := NewVerifier(indexes(t, tars, false), 1, VerifyOptions{})
+	v, err := NewVerifier(t.Context(), indexes(t, tars, false), 1, VerifyOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := v.Check(&out); err != nil {
+	if err := v.Check(t.Context(), &out); err != nil {
 		t.Error(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/image/place"
+	"docker-flatten/rebuild/layer"
 	"docker-flatten/rebuild/plan"
 	"docker-flatten/rebuild/progress"
 )
@@ -107,8 +108,12 @@ func fill(ctx context.Context, dir string, o Order, parts *plan.Context, opt ima
 	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), parts.Dockerfile, 0o644); err != nil {
 		return err
 	}
-	if parts.Layer.Paths() > 0 {
-		if err := writeLayerFile(ctx, filepath.Join(dir, plan.LayerFile), o, parts); err != nil {
+	portable, err := o.Plan.Tree.Portable(ctx)
+	if err != nil {
+		return err
+	}
+	if portable.Paths() > 0 {
+		if err := writeLayerFile(ctx, filepath.Join(dir, plan.LayerFile), o, portable); err != nil {
 			return err
 		}
 	}
@@ -128,7 +133,7 @@ func fill(ctx context.Context, dir string, o Order, parts *plan.Context, opt ima
 }
 
 // writeLayerFile writes the layer, compressed with gzip, to a new file.
-func writeLayerFile(ctx context.Context, name string, o Order, parts *plan.Context) error {
+func writeLayerFile(ctx context.Context, name string, o Order, merged *layer.Merged) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
@@ -138,8 +143,8 @@ func writeLayerFile(ctx context.Context, name string, o Order, parts *plan.Conte
 	if err != nil {
 		return err
 	}
-	bar := o.start(progress.Writing, parts.Layer.Size())
-	err = parts.Layer.Write(ctx, io.MultiWriter(gz, progress.Counter{Bar: bar}), o.sources())
+	bar := o.start(progress.Writing, merged.Size())
+	err = merged.Write(ctx, io.MultiWriter(gz, progress.Counter{Bar: bar}), o.sources())
 	bar.Done(err)
 	return errors.Join(err, gz.Close(), f.Close())
 }

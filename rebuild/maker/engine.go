@@ -58,7 +58,7 @@ func (e *Engine) Build(ctx context.Context, o Order, stays bool) (image.NewImage
 	if p.Unchanged() || p.Tree.Paths() == 0 {
 		return Native(o), nil // nothing that ADD could unpack
 	}
-	listed, err := p.Tree.Listed()
+	listed, err := p.Tree.Listed(ctx)
 	if err != nil {
 		return image.NewImage{}, err
 	}
@@ -114,7 +114,7 @@ func readBuilt(ctx context.Context, o Order, built *image.Image, stays bool) (*i
 			return err
 		}
 		size = 0 // another reading may have failed
-		return o.Check(io.TeeReader(r, lengthOf{&size}), true)
+		return o.Check(ctx, io.TeeReader(r, lengthOf{&size}), true)
 	})
 	return built, size, err
 }

@@ -60,16 +60,16 @@ func (o Order) sources() []layer.Source {
 // Check reads the tar of a layer that lies above the base, and compares what it
 // gives with the image: a *layer.DifferenceError says what differs. unpacked
 // says that an engine made the tar of files that it had unpacked.
-func (o Order) Check(r io.Reader, unpacked bool) error {
+func (o Order) Check(ctx context.Context, r io.Reader, unpacked bool) error {
 	if o.Verify == Off {
 		_, err := io.Copy(io.Discard, r)
 		return err
 	}
-	verifier, err := layer.NewVerifier(o.Indexes, o.Plan.Base.Layers, layer.VerifyOptions{Content: o.Verify == Content, Unpacked: unpacked})
+	verifier, err := layer.NewVerifier(ctx, o.Indexes, o.Plan.Base.Layers, layer.VerifyOptions{Content: o.Verify == Content, Unpacked: unpacked})
 	if err != nil {
 		return err
 	}
-	return verifier.Check(r)
+	return verifier.Check(ctx, r)
 }
 
 // writeChecked writes the merged layer's tar to w while the verifier reads what
@@ -89,7 +89,7 @@ func (o Order) writeBoth(ctx context.Context, w io.Writer) error {
 	pr, pw := io.Pipe()
 	checked := make(chan error, 1)
 	go func() {
-		err := o.Check(pr, false)
+		err := o.Check(ctx, pr, false)
 		pr.CloseWithError(err)
 		checked <- err
 	}()

@@ -18,12 +18,12 @@ import (
 // which has no name of its own.
 const BaseFile = "base.tar"
 
-// Context is a build context that every builder makes the same image of.
+// Context is a build context that every builder makes the same image of. Its
+// layer is the tree's portable one: the Dockerfile deletes by itself.
 type Context struct {
 	Dockerfile []byte
-	Layer      *layer.Merged // without whiteouts: the Dockerfile deletes by itself
-	From       string        // what FROM names
-	NeedsBase  bool          // nobody else has the base that FROM names: it comes along as BaseFile
+	From       string // what FROM names
+	NeedsBase  bool   // nobody else has the base that FROM names: it comes along as BaseFile
 
 	config *Config
 	base   *history.Image
@@ -68,11 +68,7 @@ func (p *Plan) Context() (*Context, error) {
 	if err := prove(text, replay); err != nil {
 		return nil, err
 	}
-	portable, err := p.Tree.Portable()
-	if err != nil {
-		return nil, err
-	}
-	return &Context{Dockerfile: text, Layer: portable, From: from, NeedsBase: needsBase, config: p.Config, base: replay.Base}, nil
+	return &Context{Dockerfile: text, From: from, NeedsBase: needsBase, config: p.Config, base: replay.Base}, nil
 }
 
 // settle changes a replay where builders differ, so that each of them makes the
