@@ -177,7 +177,7 @@ type command struct {
 // arguments are the texts and switches of a command line.
 type arguments struct {
 	tags, reports                                        []string
-	base, output, context, builder, platform             string
+	base, output, context, builder, platform, dockerfile string
 	compression, verify, progress, completion            string
 	dryRun, noCache, force, json, quiet, version, isHelp bool
 }
@@ -190,6 +190,7 @@ func options(a *arguments) *pflag.FlagSet {
 	f.StringVarP(&a.base, "base", "b", "auto", "")
 	f.StringVarP(&a.output, "output", "o", "", "")
 	f.StringVar(&a.context, "context", "", "")
+	f.StringVar(&a.dockerfile, "dockerfile", "flattened", "")
 	f.StringVar(&a.builder, "builder", "auto", "")
 	f.StringVar(&a.platform, "platform", "", "")
 	f.StringVar(&a.compression, "compression", "", "")
@@ -277,6 +278,13 @@ func (a *arguments) job(f *pflag.FlagSet) (rebuild.Options, error) {
 	o := rebuild.Options{
 		Tags: a.tags, Context: a.context, Reports: a.reports, Platform: a.platform,
 		DryRun: a.dryRun, NoCache: a.noCache, Force: a.force,
+	}
+	switch a.dockerfile {
+	case "flattened":
+	case "original":
+		o.Recover = true
+	default:
+		return o, fmt.Errorf("--dockerfile %s: must be flattened or original", a.dockerfile)
 	}
 	var err error
 	if o.Image, err = image.ParseRef(f.Arg(0)); err != nil {

@@ -10,6 +10,7 @@ import (
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/image/place"
 	"docker-flatten/rebuild/maker"
+	"docker-flatten/rebuild/plan"
 	"docker-flatten/rebuild/progress"
 	"docker-flatten/templates"
 )
@@ -71,6 +72,17 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 		orders = append(orders, order)
 		report.Images = append(report.Images, order.Plan.Report)
 	}
+	var recovered []*plan.Recovery
+	if o.Recover {
+		for i, order := range orders {
+			r, err := maker.Recover(ctx, order)
+			if err != nil {
+				return nil, err
+			}
+			recovered = append(recovered, r)
+			report.Images[i].Dockerfile = string(r.Dockerfile)
+		}
+	}
 
 	// The image in its place, without a name: an earlier run's, or a new one.
 	var result *image.Stored
@@ -107,10 +119,15 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 
 	// All that goes with it, whole before the image gets its names.
 	if written != nil {
-		if err := written.Write(ctx, orders[0], opt); err != nil {
+		report.Context = written.Dir()
+		if o.Recover {
+			err = written.WriteRecovery(ctx, orders[0], recovered[0], opt)
+		} else {
+			err = written.Write(ctx, orders[0], opt)
+		}
+		if err != nil {
 			return nil, err
 		}
-		report.Context = written.Dir()
 	}
 	if err := pages.write(report); err != nil {
 		return nil, err

@@ -25,6 +25,7 @@ type Options struct {
 	// to Stdout as a tar; "" = none. Without Tags and Output the context is all
 	// that is made with "-", and where there is no default for Output.
 	Context     string
+	Recover     bool     // recover the Dockerfile that made the image, in a dry run or for Context; no image is made
 	Reports     []string // files for pages about the run, .html or .svg
 	Builder     Builder
 	Platform    string // os/arch[/variant]; "" = every platform of an index
@@ -74,6 +75,10 @@ func (o *Options) Validate() error {
 		}
 	}
 	switch {
+	case o.Recover && (o.Context == "" && !o.DryRun || o.Context == "-"):
+		return errors.New("--dockerfile original goes with --dry-run, or with --context and a directory")
+	case o.Recover && (o.Output != nil || len(o.Tags) > 0):
+		return errors.New("--dockerfile original makes no image: it goes with neither --tag nor --output")
 	case o.DryRun && o.Context == "-":
 		return errors.New("--dry-run and --context - both write to stdout: choose one")
 	case o.Context == "-" && o.outputIsStdout():
@@ -101,6 +106,9 @@ func (o *Options) outputIsStdout() bool {
 
 // contextOnly tells whether the written context is all that is asked for.
 func (o *Options) contextOnly() bool {
+	if o.Recover {
+		return true
+	}
 	if o.Context == "" || len(o.Tags) > 0 || o.Output != nil {
 		return false
 	}

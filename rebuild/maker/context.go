@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/mholt/archiver/v4"
 
 	"docker-flatten/rebuild/image"
@@ -120,12 +121,18 @@ func fill(ctx context.Context, dir string, o Order, parts *plan.Context, opt ima
 	if !parts.NeedsBase {
 		return nil
 	}
+	return writeBase(ctx, dir, o, parts.From, parts.BaseDocument, opt)
+}
+
+// writeBase writes the base as a docker-archive that an engine loads under the
+// name that FROM has.
+func writeBase(ctx context.Context, dir string, o Order, from string, document func([]v1.Hash) ([]byte, error), opt image.Options) error {
 	opt.Compression = image.Compression{}
-	to, err := place.Prepare(ctx, image.Ref{Transport: image.Archive, Path: filepath.Join(dir, plan.BaseFile)}, []string{parts.From}, opt)
+	to, err := place.Prepare(ctx, image.Ref{Transport: image.Archive, Path: filepath.Join(dir, plan.BaseFile)}, []string{from}, opt)
 	if err != nil {
 		return err
 	}
-	stored, err := to.Store(ctx, []image.NewImage{o.base(parts.BaseDocument)}, nil)
+	stored, err := to.Store(ctx, []image.NewImage{o.base(document)}, nil)
 	if err != nil {
 		return err
 	}
@@ -184,7 +191,7 @@ func (x *Context) Publish() error {
 	for i, e := range entries {
 		if err := os.Rename(filepath.Join(x.staged, e.Name()), filepath.Join(x.dir, e.Name())); err != nil {
 			for _, moved := range entries[:i] {
-				err = errors.Join(err, os.Remove(filepath.Join(x.dir, moved.Name())))
+				err = errors.Join(err, os.RemoveAll(filepath.Join(x.dir, moved.Name())))
 			}
 			return fmt.Errorf("write context: %w", err)
 		}

@@ -61,6 +61,7 @@ _docker-flatten() {
         '--json[print the result as one JSON object]' \
         '*--report=[write a page about it]:HTML or SVG file:_files -g "*.(html|svg)(-.)"' \
         '--progress=[how progress is shown]:display:(auto tty plain none)' \
+        '--dockerfile=[which Dockerfile to write]:form:(flattened original)' \
         '--no-cache[do it again even if the result is there]' \
         '--force[replace a file that is no earlier result]' \
         '(-q --quiet)'{-q,--quiet}'[only the product and errors]' \
