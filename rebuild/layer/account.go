@@ -361,9 +361,9 @@ func (c *accountant) blame(id uint32, e *entry, l int, dir uint32, by int, delet
 		}
 	}
 	switch {
-	case d.rooted:
 	case key.why == WhyOwner || key.why == WhyMode || key.why == WhyXattrs || key.why == WhyTimes || key.why == WhyAgain:
 		key.root = none // one instruction did it, wherever the files are
+	case d.rooted:
 	case key.why == WhyChanged:
 		key.root = dir
 		key.by = -1
@@ -482,11 +482,11 @@ func (l *largest) sorted() []sized {
 }
 
 // BytesAbove gives the bytes of the image's files if its lowest base layers
-// were kept as they are and those above merged.
-func (m *Merged) BytesAbove(base int) int64 {
+// were kept as they are and those above merged. usage is what Usage returns.
+func (m *Merged) BytesAbove(base int, usage []Usage) int64 {
 	a := m.a
 	total := int64(0)
-	for l, u := range m.Usage() {
+	for l, u := range usage {
 		if l < base {
 			total += u.Bytes
 		} else {
@@ -505,3 +505,6 @@ func (m *Merged) BytesAbove(base int) int64 {
 	}
 	return total
 }
+
+// Length is the length in bytes of the tar stream of one of the image's layers.
+func (m *Merged) Length(layer int) int64 { return m.a.layers[layer].Length() }

@@ -157,7 +157,7 @@ func TestBytesAboveAnyBoundary(t *testing.T) {
 		for _, x := range indexes(t, tars[:base], false) {
 			want += x.Bytes()
 		}
-		if have := one.BytesAbove(base); have != want {
+		if have := one.BytesAbove(base, one.Usage()); have != want {
 			t.Errorf("%d layers kept: %d bytes, want %d", base, have, want)
 		}
 	}
