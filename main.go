@@ -138,7 +138,7 @@ func tell(stderr io.Writer, report *templates.Report) {
 	} else if templates.ShowDockerfiles(stderr, report) != nil {
 		return
 	}
-	_ = show(stderr, report, progress.Width(stderr))
+	_ = show(stderr, report, templates.Look{Width: progress.Width(stderr), Colour: progress.Colour(stderr)})
 }
 
 // product writes to stdout what other programs read there.

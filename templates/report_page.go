@@ -164,7 +164,7 @@ func sectionOf(im *ImageReport, index int) section {
 		sum, paths = sum+d.Bytes, paths+max(d.Paths, 1)
 	}
 	s.DeletedSum = Count(paths, "path") + ", " + size(sum)
-	for _, d := range largest(im.Deleted, pageDeleted) {
+	for _, d := range largestDeleted(im.Deleted, pageDeleted) {
 		s.Deleted = append(s.Deleted, deletionOf(d))
 	}
 	s.MoreGone = len(im.Deleted) - len(s.Deleted)

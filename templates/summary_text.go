@@ -1,7 +1,6 @@
 package templates
 
 import (
-	"io"
 	"strconv"
 	"strings"
 	"unicode"
@@ -69,41 +68,89 @@ func sizeOrNothing(n int64) string {
 	return size(n)
 }
 
+// sgr is a parameter of the escape sequence that sets colours; "" for none.
+type sgr string
+
+const (
+	bold   sgr = "1"
+	dim    sgr = "2"
+	yellow sgr = "33"
+)
+
+// paint puts text in a colour, where colours are wanted.
+func paint(wanted bool, colour sgr, text string) string {
+	if !wanted || colour == "" || text == "" {
+		return text
+	}
+	return "\x1b[" + string(colour) + "m" + text + "\x1b[0m"
+}
+
 // table is text in columns, the last of which gets the room that is left and
 // is cut to it.
 type table struct {
 	right []bool // which columns are set flush right
-	rows  [][]string
+	head  bool   // the first row is a head
+	path  bool   // the last column is a path, and cut in its middle
+	rows  []tableRow
+	next  sgr // the next row's colour
 }
 
-func (t *table) row(cells ...string) { t.rows = append(t.rows, cells) }
+type tableRow struct {
+	cells  []string
+	note   string // behind the last cell, and whole
+	below  string // a sentence under the row
+	colour sgr
+}
 
-// write prints the table in at most width columns.
-func (t *table) write(w io.Writer, width int) error {
+func (t *table) row(cells ...string) {
+	t.rows = append(t.rows, tableRow{cells: cells, colour: t.next})
+	t.next = ""
+}
+
+// rowIn gives the row that comes next a colour.
+func (t *table) rowIn(colour sgr) { t.next = colour }
+
+// note and below add to the last row.
+func (t *table) note(text string)  { t.rows[len(t.rows)-1].note = text }
+func (t *table) below(text string) { t.rows[len(t.rows)-1].below = text }
+
+// write adds the table to a summary, in the summary's width.
+func (t *table) write(s *summary) {
 	widths := make([]int, len(t.right))
 	for _, row := range t.rows {
-		for i, cell := range row {
+		for i, cell := range row.cells {
 			widths[i] = max(widths[i], columns.StringWidth(cell))
 		}
 	}
-	var b strings.Builder
-	for _, row := range t.rows {
+	for k, row := range t.rows {
 		var line strings.Builder
-		for i, cell := range row {
+		for i, cell := range row.cells {
 			if i > 0 {
 				line.WriteString("  ")
 			}
-			fill := strings.Repeat(" ", widths[i]-columns.StringWidth(cell))
-			if t.right[i] {
+			last := i == len(row.cells)-1
+			if last && t.path {
+				cell = cutPath(cell, s.width-columns.StringWidth(line.String())-columns.StringWidth(row.note)) + row.note
+			}
+			fill := strings.Repeat(" ", max(widths[i]-columns.StringWidth(cell), 0))
+			switch {
+			case t.right[i]:
 				line.WriteString(fill + cell)
-			} else {
+			case last:
+				line.WriteString(cell)
+			default:
 				line.WriteString(cell + fill)
 			}
 		}
-		b.WriteString(cutText(strings.TrimRight(line.String(), " "), width) + "\n")
+		colour := row.colour
+		if k == 0 && t.head {
+			colour = dim
+		}
+		s.b.WriteString(paint(s.colour, colour, cutText(strings.TrimRight(line.String(), " "), s.width)) + "\n")
+		if row.below != "" {
+			s.wrapIn("", strings.Repeat(" ", 10), strings.TrimSpace(row.below))
+		}
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 // Count writes a number with its noun: "1 layer", "3 layers".
