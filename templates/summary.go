@@ -90,35 +90,46 @@ func (s *summary) wrapIn(colour sgr, label, text string) {
 	if label == "" || strings.TrimSpace(label) != "" && len(indent) > len("warning: ") {
 		indent = "  "
 	}
-	line, empty := label, true // empty: nothing but the label or indent
-	lines := 1
-	write := func(line string) {
-		s.b.WriteString(paint(s.colour, colour, cutText(line, s.width)) + "\n")
+	var line strings.Builder
+	used, empty, lines := 0, true, 1 // empty: nothing but the label or indent
+	add := func(text string) {
+		line.WriteString(text)
+		used += columns.StringWidth(text)
+	}
+	write := func() {
+		text := strings.TrimRight(line.String(), " ")
+		s.b.WriteString(paint(s.colour, colour, cutText(text, s.width)) + "\n")
+		line.Reset()
+		used = 0
 	}
 	feed := func() {
-		write(strings.TrimRight(line, " "))
-		line, empty = indent, true
+		write()
+		add(indent)
+		empty = true
 		lines++
 	}
+	add(label)
 	for _, word := range strings.Fields(oneLine(text)) {
-		if !empty && columns.StringWidth(line)+1+columns.StringWidth(word) > s.width {
+		if lines > maxLines {
+			add("…")
+			break
+		}
+		if !empty && used+1+columns.StringWidth(word) > s.width {
 			feed()
 		}
 		if !empty {
-			line += " "
+			add(" ")
 		}
-		for room := s.width - columns.StringWidth(line); columns.StringWidth(word) > room; room = s.width - len(indent) {
-			part := columns.Truncate(word, max(room, 2), "")
-			line, word = line+part, word[len(part):]
+		for columns.StringWidth(word) > s.width-used {
+			part := columns.Truncate(word, max(s.width-used, 2), "")
+			add(part)
+			word = word[len(part):]
 			feed()
 		}
-		line, empty = line+word, false
-		if lines > maxLines {
-			line = indent + "…"
-			break
-		}
+		add(word)
+		empty = false
 	}
-	write(line)
+	write()
 }
 
 func (s *summary) image(im *ImageReport) {

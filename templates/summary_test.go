@@ -360,6 +360,16 @@ func TestPercent(t *testing.T) {
 	}
 }
 
+func TestSizesHaveThreeFigures(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0B", 999: "999B", 1000: "1kB", 1234: "1.23kB", 999_499: "999kB", 999_500: "1MB", 999_999: "1MB", 999_600_000: "1GB", 117_000_000: "117MB", 1 << 62: "4.61EB",
+	} {
+		if got := Size(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
+
 func TestPathsAreCutInTheirMiddle(t *testing.T) {
 	const path = "/usr/lib/x86_64-linux-gnu/perl-base/unicore/lib/Bpt/O.pl"
 	for width := 12; width < 70; width++ {

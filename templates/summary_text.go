@@ -57,8 +57,17 @@ func cutPath(s string, width int) string {
 // rooted writes a path of an image as the image's user sees it: "/etc/motd".
 func rooted(path string) string { return "/" + oneLine(strings.Trim(path, "/")) }
 
-// size writes bytes with three figures: "117MB".
-func size(n int64) string { return units.HumanSizeWithPrecision(float64(n), 3) }
+// Size writes bytes as everything that people read has them: with at most three
+// figures, in the units of docker's own lists: "117MB".
+func Size(n int64) string {
+	text := units.HumanSizeWithPrecision(float64(n), 3)
+	if strings.Contains(text, "e+") { // 999.6kB rounds to 1e+03kB, which is 1MB
+		text = units.HumanSizeWithPrecision(float64(n)*1.001, 3)
+	}
+	return text
+}
+
+func size(n int64) string { return Size(n) }
 
 // sizeOrNothing leaves the cell of 0 empty, so that the others catch the eye.
 func sizeOrNothing(n int64) string {

@@ -48,6 +48,16 @@ func terminalWidth(w io.Writer) (int, bool) {
 	return width, true
 }
 
+// height gives w's rows, and 24 where it doesn't tell.
+func height(w io.Writer) int {
+	if IsTerminal(w) {
+		if _, rows, err := cwriter.GetSize(int(w.(*os.File).Fd())); err == nil && rows > 0 {
+			return rows
+		}
+	}
+	return 24
+}
+
 // canLive reports whether w is a terminal on which lines can be redrawn.
 func canLive(w io.Writer) bool {
 	_, ok := terminalWidth(w)
