@@ -149,7 +149,7 @@ func TestLiveLeavesWholeLinesAndTheCursorBelow(t *testing.T) {
 	if len(lines) != 4 {
 		t.Fatalf("%d lines, want 4:\n%s", len(lines), strings.Join(lines, "\n"))
 	}
-	for i, want := range []string{"attestation dropped", "✓ reading   demo:latest  done, 1kB in", "✓ merging   done in", "✗ writing   demo:flat  interrupted after"} {
+	for i, want := range []string{"attestation dropped", "✓ reading   demo:latest  done, 1kB in", "✓ merging   done in", "✗ writing   demo:flat    interrupted after"} {
 		if !strings.HasPrefix(lines[i], want) {
 			t.Errorf("line %d is %q, want %q…", i, lines[i], want)
 		}
