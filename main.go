@@ -148,6 +148,8 @@ func (c *command) product(stdout io.Writer, report *templates.Report) error {
 		return templates.WriteJSON(stdout, report)
 	case c.job.StdoutTaken():
 		return nil // it has been written: the archive or the context
+	case report.DryRun && progress.IsTerminal(stdout):
+		return templates.ShowDockerfiles(stdout, report)
 	case report.DryRun:
 		for _, im := range report.Images {
 			if _, err := io.WriteString(stdout, im.Dockerfile); err != nil {
@@ -411,7 +413,7 @@ func oneLine(s string) string {
 			lines = append(lines, line)
 		}
 	}
-	return strings.Join(lines, "; ")
+	return progress.OneLine(strings.Join(lines, "; "))
 }
 
 // moduleVersion is the version that the go command recorded in this binary.

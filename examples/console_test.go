@@ -125,7 +125,7 @@ func matches(want, got []string) bool {
 // noise is what the tool and docker say of the machine and not of the job: the
 // progress lines that stand in for the display of a terminal, which leaves
 // nothing behind, and the notice of a docker command without buildx.
-var noise = regexp.MustCompile(`(?m)^((reading|merging|writing|pushing|loading|verifying) \S+(: .*)?|DEPRECATED: The legacy builder.*\n +Install the buildx.*\n +https://.*\n)\n`)
+var noise = regexp.MustCompile(`(?m)^((reading|merging|writing|storing|pushing|loading|verifying) \S+(: .*)?|DEPRECATED: The legacy builder.*\n +Install the buildx.*\n +https://.*\n)\n`)
 
 // lines splits what a command printed, without the noise.
 func lines(output string) []string {

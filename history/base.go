@@ -68,7 +68,7 @@ func FindBase(img *Image, ins []Instruction, want string, candidates []Candidate
 			return Base{}, fmt.Errorf("base %s: %w", c.Name, err)
 		}
 		b := fromCandidate(img, ins, c)
-		b.Evidence = "as asked for, with the same " + count(b.Layers, "lowest layer")
+		b.Evidence = "as asked for, with the same " + Count(b.Layers, "lowest layer")
 		return b, nil
 	}
 	return Base{}, fmt.Errorf("base %s: %w", want, errNoSuchBase)
@@ -83,7 +83,7 @@ func hasCandidate(candidates []Candidate, name string) bool {
 // numberedBase is a base that the user gave as a number of layers; it has a
 // name if some candidate is just these layers.
 func numberedBase(img *Image, ins []Instruction, n int, candidates []Candidate) Base {
-	b := Base{Layers: n, Entries: entriesFor(ins, n), Kind: "user", Evidence: "the lowest " + count(n, "layer") + ", as asked for"}
+	b := Base{Layers: n, Entries: entriesFor(ins, n), Kind: "user", Evidence: "the lowest " + Count(n, "layer") + ", as asked for"}
 	if n == 0 {
 		b.Name, b.Entries = "scratch", 0
 		return b
@@ -109,11 +109,11 @@ func autoBase(img *Image, ins []Instruction, candidates []Candidate, annotations
 		b := fromCandidate(img, ins, c)
 		switch c.Kind {
 		case "parent":
-			b.Evidence = fmt.Sprintf("the engine's parent image, with the same %s", count(b.Layers, "layer"))
+			b.Evidence = fmt.Sprintf("the engine's parent image, with the same %s", Count(b.Layers, "layer"))
 		case "annotation":
-			b.Evidence = fmt.Sprintf("the manifest's annotation names it, with the same %s", count(b.Layers, "layer"))
+			b.Evidence = fmt.Sprintf("the manifest's annotation names it, with the same %s", Count(b.Layers, "layer"))
 		default:
-			b.Evidence = fmt.Sprintf("local image with the same %s", count(b.Layers, "layer"))
+			b.Evidence = fmt.Sprintf("local image with the same %s", Count(b.Layers, "layer"))
 		}
 		return b
 	}
@@ -128,7 +128,7 @@ func autoBase(img *Image, ins []Instruction, candidates []Candidate, annotations
 			b.Evidence = "guessed from the history: " + g.Evidence
 		}
 		b.Name, b.Kind = name, "annotation"
-		b.Evidence = fmt.Sprintf("the manifest's annotation names it; %s as %s", count(b.Layers, "layer"), b.Evidence)
+		b.Evidence = fmt.Sprintf("the manifest's annotation names it; %s as %s", Count(b.Layers, "layer"), b.Evidence)
 		return b
 	}
 	switch {
@@ -289,8 +289,9 @@ func entriesOf(img *Image, ins []Instruction, base *Image) int {
 	if same := sharedEntries(img, base); same > 0 && same >= n {
 		return same
 	}
+	says := saying(base)
 	for i := n; n > 0 && i < len(ins) && ins[i].Layer < 0; i++ {
-		if ins[i].Set != nil && !says(base, *ins[i].Set) {
+		if ins[i].Set != nil && !says(*ins[i].Set) {
 			break
 		}
 		if ins[i].Set != nil {
@@ -316,17 +317,50 @@ func sharedEntries(img, base *Image) int {
 	return len(b)
 }
 
-// says tells whether a step sets nothing that img's config doesn't have.
-func says(img *Image, s Step) bool {
-	if s.Name == "ONBUILD" {
-		return slices.Contains(img.Config.OnBuild, s.arg())
+// saying returns a function that tells whether a step sets nothing that img's
+// config doesn't have. That ENTRYPOINT resets CMD doesn't count.
+func saying(img *Image) func(Step) bool {
+	c := img.Config
+	at, triggers := positions(c.Env), set(c.OnBuild)
+	return func(s Step) bool {
+		switch s.Name {
+		case "ENV":
+			return !slices.ContainsFunc(s.Pairs, func(kv Pair) bool {
+				i, ok := at[kv.Key]
+				return !ok || c.Env[i] != kv.Key+"="+kv.Value
+			})
+		case "LABEL":
+			return !slices.ContainsFunc(s.Pairs, func(kv Pair) bool {
+				v, ok := c.Labels[kv.Key]
+				return !ok || v != kv.Value
+			})
+		case "EXPOSE":
+			return hasAll(c.ExposedPorts, s.Args)
+		case "VOLUME":
+			return hasAll(c.Volumes, s.Args)
+		case "USER":
+			return c.User == s.arg()
+		case "WORKDIR":
+			return c.WorkingDir == workdir(c.WorkingDir, s.arg(), isWindows(img))
+		case "STOPSIGNAL":
+			return c.StopSignal == s.arg()
+		case "MAINTAINER":
+			return img.Author == s.arg()
+		case "CMD":
+			return slices.Equal(c.Cmd, s.Args)
+		case "ENTRYPOINT":
+			return slices.Equal(c.Entrypoint, s.Args)
+		case "SHELL":
+			return slices.Equal(c.Shell, s.Args)
+		case "HEALTHCHECK":
+			return equalHealth(c.Healthcheck, s.Health)
+		}
+		return triggers[s.arg()]
 	}
-	got := apply(img, []Step{s})
-	got.Config.Cmd = img.Config.Cmd // ENTRYPOINT resets it
-	if s.Name == "CMD" {
-		got.Config.Cmd = s.Args
-	}
-	return len(Diff(img, got)) == 0
+}
+
+func hasAll[V any](m map[string]V, keys []string) bool {
+	return !slices.ContainsFunc(keys, func(k string) bool { _, ok := m[k]; return !ok })
 }
 
 // entriesFor is the number of entries up to and with the one that made the
@@ -347,34 +381,28 @@ func entriesFor(ins []Instruction, n int) int {
 // above it. Each build notes its own, so the last is the image's; with
 // --layers the entries after the first note the step before, by its ID.
 func commentBase(ins []Instruction) (Base, bool) {
+	below := layersBelow(ins)
 	for i := len(ins) - 1; i >= 0; i-- {
-		name := ins[i].From
-		layers := layersBelow(ins, i)
+		name, layers := ins[i].From, below[i]
 		if name == "" || shortID.MatchString(name) || (layers == 0) != (name == "scratch") {
 			continue
 		}
 		return Base{Name: name, Layers: layers, Entries: i, Kind: "comment",
-			Evidence: fmt.Sprintf("the history says FROM %s above %s", name, count(layers, "layer"))}, true
+			Evidence: fmt.Sprintf("the history says FROM %s above %s", name, Count(layers, "layer"))}, true
 	}
 	return Base{}, false
 }
 
 var shortID = regexp.MustCompile(`^(sha256:)?[0-9a-f]{12,64}$`)
 
-// layersBelow is the number of layers that the entries before i own.
-func layersBelow(ins []Instruction, i int) int {
-	n := 0
-	for _, in := range ins[:i] {
-		n = max(n, in.Layer+1)
+// layersBelow is, for each entry and the end, the number of layers that the
+// entries before it own.
+func layersBelow(ins []Instruction) []int {
+	below := make([]int, len(ins)+1)
+	for i, in := range ins {
+		below[i+1] = max(below[i], in.Layer+1)
 	}
-	return n
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return below
 }
 
 // Config is the base's config: the document itself where it is known, an
@@ -444,14 +472,18 @@ const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // since an ENV adds at the end, all up to the last one that the base's lines
 // set. env is what these lines give, above are the image's own.
 func baseEnv(env, want []string, above []Step) []string {
-	n := 0
-	for i, e := range want {
-		if indexKey(env, envKey(e)) >= 0 {
-			n = i + 1
+	at := positions(env)
+	setAbove := map[string]bool{}
+	for _, s := range above {
+		for _, kv := range s.Pairs {
+			setAbove[kv.Key] = setAbove[kv.Key] || s.Name == "ENV"
 		}
 	}
-	setAbove := func(key string) bool {
-		return slices.ContainsFunc(above, func(s Step) bool { return s.Name == "ENV" && hasKey(key)(s) })
+	n := 0
+	for i, e := range want {
+		if _, ok := at[envKey(e)]; ok {
+			n = i + 1
+		}
 	}
 	if n == 0 && len(want) > 0 && envKey(want[0]) == "PATH" {
 		n = 1 // first of all: the base's builder put it there
@@ -459,10 +491,10 @@ func baseEnv(env, want []string, above []Step) []string {
 	out := make([]string, 0, n)
 	for _, e := range want[:n] {
 		key := envKey(e)
-		switch i := indexKey(env, key); {
-		case i >= 0:
+		switch i, ok := at[key]; {
+		case ok:
 			e = env[i]
-		case !setAbove(key):
+		case !setAbove[key]:
 		case key == "PATH":
 			e = "PATH=" + DefaultPath
 		default:

@@ -20,8 +20,8 @@ var buildahSettings = regexp.MustCompile(`(\|(unsetLabel|inheritLabels|inheritAn
 func readBuildah(p *reader, e ocispec.History) (Instruction, bool) {
 	line := buildahSettings.ReplaceAllString(e.CreatedBy, "")
 	marked := line != e.CreatedBy || strings.HasPrefix(e.Comment, "FROM ")
-	m := nop.FindStringSubmatch(line)
-	if m == nil || !p.isShell(m[1]) {
+	text, ok := p.cutNop(line)
+	if !ok {
 		if !marked {
 			return Instruction{}, false
 		}
@@ -37,7 +37,7 @@ func readBuildah(p *reader, e ocispec.History) (Instruction, bool) {
 		}
 		return Instruction{Text: e.CreatedBy}, true
 	}
-	name, rest, ok := cutKeyword(strings.TrimRight(m[2], " "))
+	name, rest, ok := cutKeyword(strings.TrimRight(text, " "))
 	if !ok {
 		return Instruction{}, false
 	}

@@ -15,15 +15,23 @@ import (
 // Before 1.12 every line had one. RUN is the command line itself, preceded
 // by `|N A=b …` when N build arguments were set.
 
-var nop = regexp.MustCompile(`(?s)^(.*?)#\(nop\) *(.*)$`)
+const nop = "#(nop)"
+
+func hasNop(line string) bool { return strings.Contains(line, nop) }
+
+// cutNop returns what stands behind a shell and `#(nop)`.
+func (p *reader) cutNop(line string) (string, bool) {
+	shell, text, ok := strings.Cut(line, nop)
+	return strings.TrimLeft(text, " "), ok && p.isShell(shell)
+}
 
 func readClassic(p *reader, e ocispec.History) (Instruction, bool) {
 	line := e.CreatedBy
-	if m := nop.FindStringSubmatch(line); m != nil && p.isShell(m[1]) {
-		if name, rest, ok := cutKeyword(m[2]); ok {
+	if text, ok := p.cutNop(line); ok {
+		if name, rest, ok := cutKeyword(text); ok {
 			return p.instruction(name, rest, goPrinted), true
 		}
-		return Instruction{Text: strings.TrimSpace(m[2])}, true
+		return Instruction{Text: strings.TrimSpace(text)}, true
 	}
 	if _, _, ok := cutKeyword(line); ok {
 		return Instruction{}, false
@@ -54,20 +62,20 @@ var shells = regexp.MustCompile(`^((/usr)?/bin/|/busybox/)?(ba|da|a|z|k)?sh( -[a
 // isShell tells whether what stands before `#(nop)` is a shell.
 func (p *reader) isShell(s string) bool {
 	s = strings.TrimSpace(s)
-	return s == "" || s == strings.Join(p.shell, " ") || s == strings.Join(p.img.Config.Shell, " ") || shells.MatchString(s)
+	return s == "" || s+" " == p.shell.text || s == p.configShell || shells.MatchString(s)
 }
 
 // cutShell takes the shell off a RUN's command line: the SHELL in force, or
 // the platforms' defaults.
 func (p *reader) cutShell(line string) (string, bool) {
-	for _, s := range [][]string{p.shell, {"/bin/sh", "-c"}, {"cmd", "/S", "/C"}} {
-		if rest, ok := strings.CutPrefix(line, strings.Join(s, " ")+" "); ok {
+	for _, s := range []prefix{p.shell, unixShell, windowsShell} {
+		if rest, ok := strings.CutPrefix(line, s.text); ok {
 			return rest, true
 		}
 	}
 	// Another shell is part of what is shown, since no SHELL was seen.
-	for i, c := range line {
-		if c == ' ' && i < 200 && shells.MatchString(line[:i]) && !strings.HasPrefix(line[i+1:], "-") && !strings.HasPrefix(line[i+1:], "/") {
+	for i, c := range line[:min(len(line), 200)] {
+		if c == ' ' && !strings.HasPrefix(line[i+1:], "-") && !strings.HasPrefix(line[i+1:], "/") && shells.MatchString(line[:i]) {
 			return line, true
 		}
 	}
@@ -93,8 +101,8 @@ func (p *reader) cutBuildArgs(line string) (args []string, command string) {
 		return nil, rest
 	}
 	end := -1
-	for _, s := range [][]string{p.shell, {"/bin/sh", "-c"}, {"/bin/bash", "-c"}, {"cmd", "/S", "/C"}} {
-		if i := strings.Index(rest, " "+strings.Join(s, " ")+" "); i >= 0 && (end < 0 || i < end) {
+	for _, s := range []prefix{p.shell, unixShell, newPrefix("/bin/bash", "-c"), windowsShell} {
+		if i := strings.Index(rest, " "+s.text); i >= 0 && (end < 0 || i < end) {
 			end = i
 		}
 	}

@@ -3,7 +3,6 @@ package history
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Diff compares what a Dockerfile can say of two images' configs: Env with
@@ -78,20 +77,19 @@ func diffKeys[V any](name string, w, g map[string]V) []string {
 
 func diffEnv(w, g []string) []string {
 	var out []string
+	same, inW, inG := set(g), positions(w), positions(g)
 	for _, e := range w {
-		if slices.Contains(g, e) {
+		if same[e] {
 			continue
 		}
-		k, _, _ := strings.Cut(e, "=")
-		if i := indexKey(g, k); i >= 0 {
+		if i, ok := inG[envKey(e)]; ok {
 			out = append(out, fmt.Sprintf("ENV %q instead of %q", g[i], e))
 		} else {
 			out = append(out, fmt.Sprintf("ENV %q is missing", e))
 		}
 	}
 	for _, e := range g {
-		k, _, _ := strings.Cut(e, "=")
-		if indexKey(w, k) < 0 {
+		if _, ok := inW[envKey(e)]; !ok {
 			out = append(out, fmt.Sprintf("ENV %q is too much", e))
 		}
 	}
@@ -99,13 +97,6 @@ func diffEnv(w, g []string) []string {
 		out = append(out, "ENV has another order")
 	}
 	return out
-}
-
-func indexKey(env []string, key string) int {
-	return slices.IndexFunc(env, func(e string) bool {
-		k, _, _ := strings.Cut(e, "=")
-		return k == key
-	})
 }
 
 func equalHealth(a, b *Healthcheck) bool {

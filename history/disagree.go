@@ -14,28 +14,27 @@ func disagreements(img, recorded *Image) []string {
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	w, h := img.Config, recorded.Config
 
-	var unrecorded []string
+	var unrecorded phrases
 	ordered := true
+	same, inHistory, inConfig := set(h.Env), positions(h.Env), positions(w.Env)
 	for _, e := range w.Env {
-		if slices.Contains(h.Env, e) {
+		if same[e] {
 			continue
 		}
-		if i := indexKey(h.Env, envKey(e)); i >= 0 {
+		if i, ok := inHistory[envKey(e)]; ok {
 			add("ENV %s is %q; the history says %q", envKey(e), strings.TrimPrefix(e, envKey(e)+"="), strings.TrimPrefix(h.Env[i], envKey(e)+"="))
 		} else if e != "PATH="+DefaultPath {
-			if k := readable(envKey(e)); !slices.Contains(unrecorded, k) {
-				unrecorded = append(unrecorded, k)
-			}
+			unrecorded.add(readable(envKey(e)))
 		} else {
 			ordered = false
 		}
 	}
-	if len(unrecorded) > 0 {
-		add("ENV %s: the history has no line for it", strings.Join(unrecorded, ", "))
+	if len(unrecorded.list) > 0 {
+		add("ENV %s: the history has no line for it", strings.Join(unrecorded.list, ", "))
 		ordered = false
 	}
 	for _, e := range h.Env {
-		if indexKey(w.Env, envKey(e)) < 0 {
+		if _, ok := inConfig[envKey(e)]; !ok {
 			add("ENV %s: the history sets it, the config doesn't have it", envKey(e))
 			ordered = false
 		}
@@ -60,7 +59,7 @@ func disagreements(img, recorded *Image) []string {
 	}
 	one("author", img.Author, recorded.Author)
 	one("USER", w.User, h.User)
-	if dir := workdir("", w.WorkingDir, img.OS); dir != h.WorkingDir && (h.WorkingDir != "" || dir != "/") {
+	if dir := workdir("", w.WorkingDir, isWindows(img)); dir != h.WorkingDir && (h.WorkingDir != "" || dir != "/") {
 		one("WORKDIR", w.WorkingDir, h.WorkingDir)
 	}
 	one("STOPSIGNAL", w.StopSignal, h.StopSignal)
@@ -95,8 +94,9 @@ func setDisagreements(name string, want, have []string) []string {
 	var out []string
 	less := func(a, b []string) []string {
 		var out []string
+		in := set(b)
 		for _, k := range a {
-			if !slices.Contains(b, k) {
+			if !in[k] {
 				out = append(out, readable(k))
 			}
 		}

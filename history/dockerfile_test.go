@@ -32,11 +32,11 @@ func TestCasesAsDockerfiles(t *testing.T) {
 			}
 			text, replay := render(t, img, candidates)
 
-			result, err := build.Interpret(text, replay.Base)
+			made, err := build.Interpret(text, replay.Base)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, text)
 			}
-			if diff := history.Diff(replay.Result(), result.Image); len(diff) > 0 {
+			if diff := history.Diff(replay.Result(), made); len(diff) > 0 {
 				t.Errorf("the Dockerfile makes another config: %q\n%s", diff, text)
 			}
 			golden := filepath.Join(dir, "Dockerfile")

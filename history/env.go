@@ -4,33 +4,31 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 )
 
 // env plans ENV. A Dockerfile can change a variable where it stands and add
-// variables at the end, nothing else: so the longest part of the config's
-// list that the base has, in order, is kept; whatever else the base has goes
-// from its config, and the remaining variables are added one after another,
-// each where the history first sets it, as far as that gives the config's
-// order.
+// variables at the end, nothing else. So the longest part of the config's list
+// that the base has, in order, is kept; whatever else the base has goes from its
+// config. The remaining variables are added one after another, each where the
+// history first sets it, as far as that gives the config's order.
 func (pl *planner) env() {
 	want, base := pl.want.Env, pl.r.Base.Config.Env
 	kept := keptEnv(want, base)
-	for i, e := range base {
-		if !kept[i] {
-			pl.clear("ENV %s", envKey(e))
-		}
-	}
 	var env []string
 	for i, e := range base {
 		if kept[i] {
 			env = append(env, e)
+		} else {
+			pl.clear("ENV %s", envKey(e))
 		}
 	}
 	env = pl.path(env)
 	pl.r.Base.Config.Env = env
 	keep := len(env)
 
+	at := positions(want)
 	var adds []envStep
 	for i, e := range want {
 		if i < keep && env[i] == e {
@@ -41,48 +39,63 @@ func (pl *planner) env() {
 		case !ok || key == "":
 			pl.refuseEnv(i, "an entry without a name or without = can't be written")
 			continue
-		case indexKey(want, key) != i:
+		case at[key] != i:
 			pl.refuseEnv(i, "a second entry of the same name can't be written")
 			continue
 		}
-		a := envStep{Pair: Pair{key, val}, entry: -1, at: end, moves: i < keep}
-		find := pl.first
-		if i < keep {
-			find = pl.last
-		}
-		if s, ok := find("ENV", hasKey(key)); ok {
-			a.entry, a.at = s.Entry, float64(s.Entry)
-		}
-		if s, ok := pl.last("ENV", hasKey(key)); !ok {
-			a.why = noLine
-		} else if v, _ := value(s.Pairs, key); v != val {
-			a.why = fmt.Sprintf("the history says %s=%q", key, v)
+		a := envStep{Pair: Pair{key, val}, entry: -1, at: end, moves: i < keep, why: noLine}
+		if r, ok := pl.records[setting{"ENV", key}]; ok {
+			s := pl.steps[r.first]
+			if i < keep {
+				s = pl.steps[r.last]
+			}
+			a.entry, a.at, a.why = s.Entry, float64(s.Entry), ""
+			if r.value != val {
+				a.why = fmt.Sprintf("the history says %s=%q", key, r.value)
+			}
 		}
 		adds = append(adds, a)
 	}
 	settle(adds)
 	// Neighbours from the same entry share an ENV.
-	for i := 0; i < len(adds); {
-		s := Step{Name: "ENV", Entry: adds[i].entry}
-		j := i
-		var why []string
-		for ; j < len(adds) && adds[j].at == adds[i].at && adds[j].entry == adds[i].entry; j++ {
-			s.Pairs = append(s.Pairs, adds[j].Pair)
-			if w := adds[j].why; w != "" && !slices.Contains(why, w) {
-				why = append(why, w)
-			}
+	for len(adds) > 0 {
+		first := adds[0]
+		s := Step{Name: "ENV", Entry: first.entry}
+		var why phrases
+		for len(adds) > 0 && adds[0].at == first.at && adds[0].entry == first.entry {
+			s.Pairs = append(s.Pairs, adds[0].Pair)
+			why.add(adds[0].why)
+			adds = adds[1:]
 		}
-		s.Why = strings.Join(why, "; ")
-		pl.add(adds[i].at, s)
-		i = j
+		s.Why = why.String()
+		pl.add(first.at, s)
 	}
 }
 
+// phrases are the reasons for one step, each once.
+type phrases struct {
+	seen map[string]bool
+	list []string
+}
+
+func (p *phrases) add(s string) {
+	if s == "" || p.seen[s] {
+		return
+	}
+	if p.seen == nil {
+		p.seen = map[string]bool{}
+	}
+	p.seen[s] = true
+	p.list = append(p.list, s)
+}
+
+func (p *phrases) String() string { return strings.Join(p.list, "; ") }
+
 // path adds the PATH that FROM gives to a base without one: builders put it
-// behind the base's variables, scratch's included. Where the image's isn't
-// there, the base stays without, which only a config document can.
+// behind the base's variables, scratch's included. If the image has its PATH
+// elsewhere, or none, the base stays without: only a config document can.
 func (pl *planner) path(base []string) []string {
-	if strings.EqualFold(pl.img.OS, "windows") || indexKey(base, "PATH") >= 0 {
+	if isWindows(pl.img) || indexKey(base, "PATH") >= 0 {
 		return base
 	}
 	switch i := indexKey(pl.want.Env, "PATH"); {
@@ -96,12 +109,10 @@ func (pl *planner) path(base []string) []string {
 	return base
 }
 
+// refuseEnv notes that the config's i-th variable can't be written.
 func (pl *planner) refuseEnv(i int, why string) {
-	if pl.refusedEnv == nil {
-		pl.refusedEnv = map[int]bool{}
-	}
 	pl.refusedEnv[i] = true
-	pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("ENV %q: %s", pl.want.Env[i], why))
+	pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("ENV %q: %s", clip(pl.want.Env[i]), why))
 }
 
 type envStep struct {
@@ -112,9 +123,9 @@ type envStep struct {
 	why   string
 }
 
-// settle moves the variables whose entries would give another order: those on
-// a longest rising run stay, the others follow the one before them, or come
-// just before the first that stays.
+// settle moves the variables whose entries would give another order. Those on a
+// longest rising run stay. The others follow the one before them, or come just
+// before the first that stays.
 func settle(adds []envStep) {
 	var idx []int
 	for i, a := range adds {
@@ -154,42 +165,51 @@ func settle(adds []envStep) {
 	}
 }
 
-// risingRun marks a longest run of entries in non-decreasing order.
+// risingRun marks a longest run of entries in non-decreasing order, the first
+// such run in the list.
 func risingRun(adds []envStep, idx []int) map[int]bool {
-	length := make([]int, len(idx))
-	prev := make([]int, len(idx))
-	best := -1
-	for i := range idx {
-		if math.IsInf(adds[idx[i]].at, 1) {
+	// ends[n] are the variables at which a run of n+1 can end, in order. Their
+	// places fall, since one that doesn't lie before another lengthens its run.
+	var ends [][]int
+	prev := make(map[int]int, len(idx))
+	for _, i := range idx {
+		at := adds[i].at
+		if math.IsInf(at, 1) {
 			continue
 		}
-		length[i], prev[i] = 1, -1
-		for j := range i {
-			if length[j] > 0 && adds[idx[j]].at <= adds[idx[i]].at && length[j]+1 > length[i] {
-				length[i], prev[i] = length[j]+1, j
-			}
+		n := sort.Search(len(ends), func(n int) bool { return adds[ends[n][len(ends[n])-1]].at > at })
+		if n == len(ends) {
+			ends = append(ends, nil)
 		}
-		if best < 0 || length[i] > length[best] {
-			best = i
+		ends[n] = append(ends[n], i)
+		if n > 0 {
+			below := ends[n-1]
+			prev[i] = below[sort.Search(len(below), func(k int) bool { return adds[below[k]].at <= at })]
 		}
 	}
 	stay := map[int]bool{}
-	for i := best; i >= 0; i = prev[i] {
-		stay[idx[i]] = true
+	if len(ends) == 0 {
+		return stay
+	}
+	for i, ok := ends[len(ends)-1][0], true; ok; i, ok = prev[i] {
+		stay[i] = true
 	}
 	return stay
 }
 
 // keptEnv finds the longest start of want that base has in the same order, by
-// name; where a name occurs twice, by the whole entry. The result marks
-// base's entries that are kept.
+// name; where a name occurs twice, by the whole entry. The result marks base's
+// entries that are kept.
 func keptEnv(want, base []string) []bool {
 	kept := make([]bool, len(base))
+	inWant, inBase := countKeys(want), countKeys(base)
 	at := 0
 	for _, w := range want {
-		unique := countKey(want, envKey(w)) == 1 && countKey(base, envKey(w)) == 1 && strings.Contains(w, "=") && envKey(w) != ""
+		key, _, ok := strings.Cut(w, "=")
+		prefix := key + "="
+		unique := ok && key != "" && inWant[key] == 1 && inBase[key] == 1
 		i := at
-		for i < len(base) && !(base[i] == w || unique && envKey(base[i]) == envKey(w) && strings.Contains(base[i], "=")) {
+		for i < len(base) && !(base[i] == w || unique && strings.HasPrefix(base[i], prefix)) {
 			i++
 		}
 		if i == len(base) {
@@ -206,12 +226,35 @@ func envKey(e string) string {
 	return k
 }
 
-func countKey(env []string, key string) int {
-	n := 0
-	for _, e := range env {
-		if envKey(e) == key {
-			n++
+// indexKey is where env has the variable first, -1 if it doesn't.
+func indexKey(env []string, key string) int {
+	return slices.IndexFunc(env, func(e string) bool { return envKey(e) == key })
+}
+
+// positions are where env has each of its variables first.
+func positions(env []string) map[string]int {
+	at := make(map[string]int, len(env))
+	for i, e := range env {
+		if _, ok := at[envKey(e)]; !ok {
+			at[envKey(e)] = i
 		}
 	}
+	return at
+}
+
+func countKeys(env []string) map[string]int {
+	n := make(map[string]int, len(env))
+	for _, e := range env {
+		n[envKey(e)]++
+	}
 	return n
+}
+
+// set is a list for looking up.
+func set(list []string) map[string]bool {
+	m := make(map[string]bool, len(list))
+	for _, s := range list {
+		m[s] = true
+	}
+	return m
 }

@@ -1,10 +1,11 @@
 package history
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -21,12 +22,11 @@ func (pl *planner) author() {
 		}
 		return
 	}
-	_, written := pl.last("MAINTAINER", nil)
 	pl.one("MAINTAINER", Step{Args: []string{pl.img.Author}}, func(s Step) string {
 		return differs(s.arg(), pl.img.Author)
 	})
-	if n := len(pl.out); n > 0 && !written && base == pl.img.Author {
-		pl.out[n-1].step.Why = "the classic builder doesn't take over the base's author"
+	if _, recorded := pl.last("MAINTAINER"); !recorded && base == pl.img.Author && len(pl.out) > 0 {
+		pl.out[0].step.Why = "the classic builder doesn't take over the base's author"
 	}
 }
 
@@ -34,7 +34,7 @@ func (pl *planner) author() {
 func (pl *planner) one(name string, s Step, differs func(Step) string) {
 	s.Name, s.Entry = name, -1
 	at := end
-	if old, ok := pl.last(name, nil); ok {
+	if old, ok := pl.last(name); ok {
 		s.Entry, at = old.Entry, float64(old.Entry)
 		s.Why = differs(old)
 	} else {
@@ -59,9 +59,12 @@ func (pl *planner) scalar(name, want string, have *string) {
 	case want == "":
 		pl.clear("%s %s", name, *have)
 		*have = ""
+	case name == "WORKDIR" && isWindows(pl.img) && !drivePath.MatchString(want):
+		// What builders make of it differs between them.
+		pl.refuse(Step{Name: name, Args: []string{want}}, errors.New("WORKDIR takes a Windows path with its drive only"))
 	case name == "WORKDIR":
 		// Builders clean the path, so that others than clean ones can't be had.
-		clean := workdir("", want, pl.img.OS)
+		clean := workdir("", want, isWindows(pl.img))
 		pl.one(name, Step{Args: []string{clean}}, func(Step) string {
 			return differs(pl.recorded.Config.WorkingDir, clean)
 		})
@@ -98,21 +101,17 @@ func (pl *planner) sets(name string, want, have map[string]struct{}) {
 		if !ok {
 			entry = -1
 		}
-		if why := expressible(Step{Name: name, Args: []string{k}}); why != "" {
-			pl.refuse(Step{Name: name, Args: []string{k}}, why)
-			continue
-		}
 		at[entry] = append(at[entry], k)
 	}
-	for entry, keys := range at {
-		s := Step{Name: name, Entry: entry, Args: keys}
+	for _, entry := range slices.Sorted(maps.Keys(at)) {
+		s := Step{Name: name, Entry: entry, Args: at[entry]}
 		if entry < 0 {
 			s.Why = noLine
 			pl.add(end, s)
 			continue
 		}
 		// The entry's own order.
-		sort.SliceStable(s.Args, func(i, j int) bool { return place[s.Args[i]] < place[s.Args[j]] })
+		slices.SortStableFunc(s.Args, func(a, b string) int { return place[a] - place[b] })
 		pl.add(float64(entry), s)
 	}
 }
@@ -135,46 +134,33 @@ func (pl *planner) labels() {
 		if old, ok := have[k]; ok && old == v {
 			continue
 		}
-		if why := expressible(Step{Name: "LABEL", Pairs: []Pair{{k, v}}}); why != "" {
-			pl.refuse(Step{Name: "LABEL", Pairs: []Pair{{k, v}}}, why)
-			continue
+		entry := -1
+		r, ok := pl.records[setting{"LABEL", k}]
+		if ok {
+			entry = pl.steps[r.last].Entry
 		}
-		s, ok := pl.last("LABEL", hasKey(k))
-		if !ok {
-			s.Entry = -1
-		}
-		g := at[s.Entry]
+		g := at[entry]
 		if g == nil {
 			g = &group{}
-			at[s.Entry] = g
+			at[entry] = g
 		}
 		g.pairs = append(g.pairs, Pair{k, v})
-		if recorded, ok := value(s.Pairs, k); ok && recorded != v {
-			g.why = append(g.why, fmt.Sprintf("the history says %s=%q", k, recorded))
+		if ok && r.value != v {
+			g.why = append(g.why, fmt.Sprintf("the history says %s=%q", k, r.value))
 		}
 	}
-	for entry, g := range at {
+	for _, entry := range slices.Sorted(maps.Keys(at)) {
+		g := at[entry]
 		s := Step{Name: "LABEL", Entry: entry, Pairs: g.pairs, Why: strings.Join(g.why, "; ")}
 		if entry < 0 {
 			s.Why = noLine
 			pl.add(end, s)
 			continue
 		}
-		old, _ := pl.last("LABEL", func(s Step) bool { return s.Entry == entry })
-		place := func(k string) int { return slices.IndexFunc(old.Pairs, func(kv Pair) bool { return kv.Key == k }) }
-		sort.SliceStable(s.Pairs, func(i, j int) bool { return place(s.Pairs[i].Key) < place(s.Pairs[j].Key) })
+		place := func(kv Pair) int { return pl.records[setting{"LABEL", kv.Key}].place }
+		slices.SortStableFunc(s.Pairs, func(a, b Pair) int { return place(a) - place(b) })
 		pl.add(float64(entry), s)
 	}
-}
-
-// value is the last value that pairs give to key.
-func value(pairs []Pair, key string) (string, bool) {
-	for i := len(pairs) - 1; i >= 0; i-- {
-		if pairs[i].Key == key {
-			return pairs[i].Value, true
-		}
-	}
-	return "", false
 }
 
 func (pl *planner) shell() {
@@ -208,6 +194,19 @@ func (pl *planner) health() {
 	}
 }
 
+// shellAt is the shell in force for a step at that place.
+func (pl *planner) shellAt(at float64) []string {
+	for _, p := range pl.out {
+		if p.step.Name == "SHELL" && p.at <= at {
+			return p.step.Args
+		}
+	}
+	if s := pl.r.Base.Config.Shell; len(s) > 0 {
+		return s
+	}
+	return defaultShell(pl.img).args
+}
+
 // command handles ENTRYPOINT and CMD. ENTRYPOINT comes first, since it resets
 // a CMD that is inherited.
 func (pl *planner) command() {
@@ -217,7 +216,7 @@ func (pl *planner) command() {
 	if setEntry {
 		at := end
 		s := Step{Name: "ENTRYPOINT", Entry: -1, Args: slices.Clone(pl.want.Entrypoint), Why: noLine}
-		if old, ok := pl.last("ENTRYPOINT", nil); ok {
+		if old, ok := pl.last("ENTRYPOINT"); ok {
 			s.Entry, at = old.Entry, float64(old.Entry)
 			s.Why = ""
 			if !slices.Equal(old.Args, s.Args) {
@@ -225,7 +224,8 @@ func (pl *planner) command() {
 			}
 		}
 		entry = at
-		pl.add(at, s)
+		s.Shell = pl.shellAt(at)
+		setEntry = pl.add(at, s)
 	}
 	// The CMD in force after ENTRYPOINT.
 	inherited := have.Cmd
@@ -237,7 +237,7 @@ func (pl *planner) command() {
 	}
 	at := end
 	s := Step{Name: "CMD", Entry: -1, Args: slices.Clone(pl.want.Cmd), Why: noLine}
-	if old, ok := pl.last("CMD", nil); ok {
+	if old, ok := pl.last("CMD"); ok {
 		s.Entry, at = old.Entry, float64(old.Entry)
 		s.Why = ""
 		if !slices.Equal(old.Args, s.Args) {
@@ -249,6 +249,7 @@ func (pl *planner) command() {
 	if at <= entry {
 		at = entry + 0.5
 	}
+	s.Shell = pl.shellAt(at)
 	pl.add(at, s)
 }
 
@@ -258,17 +259,25 @@ func (pl *planner) onbuild() {
 		pl.clear("ONBUILD %s", t)
 	}
 	pl.r.Base.Config.OnBuild = nil
+	entries := map[string][]int{} // by trigger, those of the history that set it
+	for _, s := range pl.steps {
+		if s.Name == "ONBUILD" {
+			entries[s.arg()] = append(entries[s.arg()], s.Entry)
+		}
+	}
 	from := math.Inf(-1)
-	used := map[int]bool{}
 	for _, t := range pl.want.OnBuild {
 		s := Step{Name: "ONBUILD", Entry: -1, Args: []string{t}, Why: noLine}
 		if pl.triggersUnrecorded {
 			s.Why = "BuildKit records no ONBUILD"
 		}
 		at := end
-		if old, ok := pl.first("ONBUILD", func(s Step) bool { return !used[s.Entry] && s.arg() == t && float64(s.Entry) > from }); ok {
-			s.Entry, at, s.Why = old.Entry, float64(old.Entry), ""
-			used[old.Entry] = true
+		// The first that doesn't stand before the trigger below this one.
+		for len(entries[t]) > 0 && at == end {
+			if e := entries[t][0]; float64(e) > from {
+				s.Entry, at, s.Why = e, float64(e), ""
+			}
+			entries[t] = entries[t][1:]
 		}
 		from = at
 		pl.add(at, s)

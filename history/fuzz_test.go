@@ -2,6 +2,7 @@ package history
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -54,7 +55,7 @@ func FuzzPlan(f *testing.F) {
 			t.Fatal(err)
 		}
 		if entries >= 0 && entries <= len(ins) {
-			base = Base{Entries: entries, Layers: layersBelow(ins, entries), Image: baseImg}
+			base = Base{Entries: entries, Layers: layersBelow(ins)[entries], Image: baseImg}
 		}
 		r, err := Plan(img, ins, base)
 		if err != nil {
@@ -62,6 +63,11 @@ func FuzzPlan(f *testing.F) {
 		}
 		if d := Diff(img, r.Result()); len(d) > 0 && len(r.Inexpressible) == 0 {
 			t.Fatalf("%q is left", d)
+		}
+		for _, s := range slices.Concat(r.Before, r.After) {
+			if _, err := s.Dockerfile(); err != nil {
+				t.Fatalf("%s: %v", s, err)
+			}
 		}
 	})
 }

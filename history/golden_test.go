@@ -82,7 +82,7 @@ func describe(t *testing.T, img *Image, candidates []Candidate) string {
 	if name == "" {
 		name = "without a name"
 	}
-	fmt.Fprintf(&b, "base: %s, %s, %d of the history's entries\n      %s\n", name, count(base.Layers, "layer"), base.Entries, base.Evidence)
+	fmt.Fprintf(&b, "base: %s, %s, %d of the history's entries\n      %s\n", name, Count(base.Layers, "layer"), base.Entries, base.Evidence)
 	b.WriteString("\nhistory\n")
 	for i, in := range ins {
 		if i == base.Entries {

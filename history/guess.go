@@ -27,8 +27,9 @@ func guessBase(img *Image, ins []Instruction) (Base, bool) {
 		return Base{}, false
 	}
 	b := Base{}
+	below, next := layersBelow(ins), nextLayers(ins)
 	take := func(entries int, why string) {
-		if n := layersBelow(ins, entries); n <= top && (n > b.Layers || n == b.Layers && n > 0 && entries > b.Entries) {
+		if n := below[entries]; n <= top && (n > b.Layers || n == b.Layers && n > 0 && entries > b.Entries) {
 			b = Base{Layers: n, Entries: entries, Evidence: why}
 		}
 	}
@@ -37,9 +38,9 @@ func guessBase(img *Image, ins []Instruction) (Base, bool) {
 	}
 	for i := root + 1; i < len(ins); i++ {
 		switch in := ins[i]; {
-		case in.Name == "CMD" && in.Layer < 0 && (bareShell(in) || !sameHour(img, ins, i)):
+		case in.Name == "CMD" && in.Layer < 0 && (bareShell(in) || !sameHour(img, i, next[i+1])):
 			take(i+1, fmt.Sprintf("layers follow %s", brief(in)))
-		case in.Name == "MAINTAINER" && in.Layer < 0 && !sameHour(img, ins, i-1):
+		case in.Name == "MAINTAINER" && in.Layer < 0 && !sameHour(img, i-1, next[i]):
 			take(i, fmt.Sprintf("a Dockerfile starts with %s", brief(in)))
 		case otherBuild(ins, i):
 			take(i, fmt.Sprintf("%s goes on where %s ends", in.Dialect, builderBelow(ins, i)))
@@ -48,19 +49,29 @@ func guessBase(img *Image, ins []Instruction) (Base, bool) {
 	return b, b.Layers > 0
 }
 
-// sameHour tells whether the first layer above entry i was made within an hour
-// of the entry: then one build may have made both, and the sign between them
-// counts for nothing. Times that a builder set to a fixed date are no help.
-func sameHour(img *Image, ins []Instruction, i int) bool {
-	a := img.History[i].Created
-	for j := i + 1; j < len(ins); j++ {
-		if ins[j].Layer < 0 {
-			continue
+// nextLayers is, for each entry and the end, the next entry with a layer, from
+// the entry itself on; len(ins) where there is none.
+func nextLayers(ins []Instruction) []int {
+	next := make([]int, len(ins)+1)
+	next[len(ins)] = len(ins)
+	for i := len(ins) - 1; i >= 0; i-- {
+		if next[i] = next[i+1]; ins[i].Layer >= 0 {
+			next[i] = i
 		}
-		b := img.History[j].Created
-		return a != nil && b != nil && !a.Equal(*b) && b.Sub(*a).Abs() < time.Hour
 	}
-	return false
+	return next
+}
+
+// sameHour tells whether the layer of entry j, the first above entry i, was made
+// within an hour of that entry: then one build may have made both, and the sign
+// between them counts for nothing. Times that a builder set to a fixed date are
+// no help.
+func sameHour(img *Image, i, j int) bool {
+	if j == len(img.History) {
+		return false
+	}
+	a, b := img.History[i].Created, img.History[j].Created
+	return a != nil && b != nil && !a.Equal(*b) && b.Sub(*a).Abs() < time.Hour
 }
 
 // bareShell tells whether a CMD starts just a shell.

@@ -145,7 +145,7 @@ func (p *reader) namedHealth(body string) (*Healthcheck, bool) {
 	}
 	test := strings.TrimPrefix(body[:i], "Test:[")
 	switch c := p.img.Config.Healthcheck; {
-	case c != nil && strings.Join(c.Test, " ") == test:
+	case c != nil && p.test == test:
 		h.Test = append([]string(nil), c.Test...)
 	case strings.HasPrefix(test, "CMD-SHELL "):
 		h.Test = []string{"CMD-SHELL", strings.TrimPrefix(test, "CMD-SHELL ")}

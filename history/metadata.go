@@ -2,8 +2,8 @@ package history
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 )
@@ -41,17 +41,17 @@ func (p *reader) instruction(name, rest string, n notation) Instruction {
 	ok := true
 	switch name {
 	case "ENV":
-		set.Pairs = p.env(rest, n)
+		set.Pairs = p.pairs(rest, n, p.env)
 		ok = len(set.Pairs) > 0
 	case "LABEL":
-		set.Pairs = p.labels(rest, n)
+		set.Pairs = p.pairs(rest, n, p.labels)
 		ok = len(set.Pairs) > 0
 	case "CMD":
-		set.Args = p.command(rest, p.img.Config.Cmd)
+		set.Args = p.command(rest, p.img.Config.Cmd, p.cmd)
 	case "ENTRYPOINT":
-		set.Args = p.command(rest, p.img.Config.Entrypoint)
+		set.Args = p.command(rest, p.img.Config.Entrypoint, p.entrypoint)
 	case "SHELL":
-		set.Args = p.list(rest, p.img.Config.Shell)
+		set.Args = p.list(rest, p.img.Config.Shell, p.configShell)
 	case "EXPOSE":
 		set.Args = p.ports(rest, n)
 	case "VOLUME":
@@ -76,7 +76,7 @@ func (p *reader) instruction(name, rest string, n notation) Instruction {
 		set.Health, ok = p.health(rest)
 	}
 	if name == "CMD" || name == "ENTRYPOINT" {
-		set.Shell = p.shell
+		set.Shell = p.shell.args
 	}
 	if !ok {
 		in.Text = name + " " + strings.TrimSpace(rest)
@@ -107,34 +107,36 @@ func (p *reader) word(v string, n notation) string {
 
 // trigger is an ONBUILD expression, preferably as the config spells it.
 func (p *reader) trigger(v string) string {
-	for _, t := range p.img.Config.OnBuild {
-		if strings.Join(strings.Fields(t), " ") == strings.Join(strings.Fields(v), " ") {
-			return t
-		}
+	if t, ok := p.triggers[words(v)]; ok && p.spend(max(len(t)-len(v), 0)) {
+		return t
 	}
 	return v
 }
 
 // command reads the argument of CMD or ENTRYPOINT: a list in one of its
 // notations, or the shell form.
-func (p *reader) command(rest string, config []string) []string {
+func (p *reader) command(rest string, config []string, printed string) []string {
 	v := strings.TrimSpace(rest)
 	if a, ok := strings.CutPrefix(v, "&{"); ok { // docker 1.8 printed a pointer to its list type
 		v = strings.TrimSpace(strings.TrimSuffix(a, "}"))
 	}
 	if strings.HasPrefix(v, "[") && strings.HasSuffix(v, "]") {
-		return p.list(v, config)
+		return p.list(v, config, printed)
 	}
 	if v == "" || v == "<nil>" || v == "null" {
 		return nil
 	}
-	return append(slices.Clone(p.shell), v)
+	const header = 16 // bytes of a string's own
+	if !p.spend(header * len(p.shell.args)) {
+		return []string{v}
+	}
+	return append(slices.Clone(p.shell.args), v)
 }
 
 // list reads ["a","b"] (JSON), ["a" "b"] (%q) and [a b] (%v). The last has
-// lost the borders of its tokens: they are the config's, if that prints the
+// lost the borders of its tokens: they are the config's, if that is printed the
 // same, else guessed.
-func (p *reader) list(v string, config []string) []string {
+func (p *reader) list(v string, config []string, printed string) []string {
 	v = strings.TrimSpace(v)
 	if args, ok := quotedList(v); ok {
 		return args
@@ -143,12 +145,12 @@ func (p *reader) list(v string, config []string) []string {
 	if v == "" {
 		return nil
 	}
-	if len(config) > 0 && strings.Join(config, " ") == v {
+	if len(config) > 0 && printed == v {
 		return slices.Clone(config)
 	}
-	for _, s := range [][]string{p.shell, {"/bin/sh", "-c"}, {"cmd", "/S", "/C"}} {
-		if script, ok := strings.CutPrefix(v, strings.Join(s, " ")+" "); ok {
-			return append(slices.Clone(s), script)
+	for _, s := range []prefix{p.shell, unixShell, windowsShell} {
+		if script, ok := strings.CutPrefix(v, s.text); ok {
+			return append(slices.Clone(s.args), script)
 		}
 	}
 	for _, s := range []string{"powershell -Command ", "powershell -NoProfile -Command ", "pwsh -Command "} {
@@ -205,22 +207,31 @@ func (p *reader) volumes(rest string, n notation) []string {
 	if strings.HasPrefix(v, "[") && strings.HasSuffix(v, "]") {
 		v = v[1 : len(v)-1]
 	}
-	words := strings.Split(v, " ")
 	var out []string
-	for i := 0; i < len(words); {
-		n := 1
-		for j := len(words); j > i+1; j-- {
-			if _, ok := p.img.Config.Volumes[strings.Join(words[i:j], " ")]; ok {
-				n = j - i
-				break
+	for v != "" {
+		path, rest, _ := strings.Cut(v, " ")
+		// The most words that are one of the config's paths.
+		end := len(path)
+		for n := 2; n <= p.volumeWords && end < len(v); n++ {
+			end += 1 + wordEnd(v[end+1:])
+			if _, ok := p.img.Config.Volumes[v[:end]]; ok {
+				path, rest = v[:end], v[min(end+1, len(v)):]
 			}
 		}
-		if w := strings.Join(words[i:i+n], " "); w != "" {
-			out = append(out, w)
+		if path != "" {
+			out = append(out, path)
 		}
-		i += n
+		v = rest
 	}
 	return out
+}
+
+// wordEnd is the length of the word that s begins with.
+func wordEnd(s string) int {
+	if i := strings.IndexByte(s, ' '); i >= 0 {
+		return i
+	}
+	return len(s)
 }
 
 // mapKeys reads Go's print of a set: map[80/tcp:{} 443/tcp:{}].
@@ -256,11 +267,8 @@ func (p *reader) ports(rest string, n notation) []string {
 	}
 	var out []string
 	seen := map[string]bool{}
-	for i, w := range words {
-		if i == maxPortWords {
-			break
-		}
-		for _, port := range expandPorts(unquote(w)) {
+	for _, w := range words {
+		for _, port := range p.expandPorts(unquote(w)) {
 			if !seen[port] {
 				seen[port] = true
 				out = append(out, port)
@@ -270,45 +278,4 @@ func (p *reader) ports(rest string, n notation) []string {
 	return out
 }
 
-// maxPortWords bounds the work: each word may be a range of all ports.
-const maxPortWords = 1000
-
-// expandPorts turns 80, 80/tcp and 8000-8002/udp into the keys that the
-// builders store (docker/go-connections, nat.ParsePortSpec). What is no port
-// comes back as it is.
-func expandPorts(spec string) []string {
-	spec = strings.TrimSuffix(spec, ":") // docker 0.x: EXPOSE 80:
-	if i := strings.LastIndex(spec, ":"); i >= 0 {
-		spec = spec[i+1:] // public:private of docker 0.x; only the private port is the image's
-	}
-	ports, proto, ok := strings.Cut(spec, "/")
-	if !ok || proto == "" {
-		proto = "tcp"
-	}
-	proto = strings.ToLower(proto)
-	lo, hi, isRange := strings.Cut(ports, "-")
-	a, err := strconv.ParseUint(lo, 10, 16)
-	if err != nil {
-		return []string{spec}
-	}
-	b := a
-	if isRange {
-		if b, err = strconv.ParseUint(hi, 10, 16); err != nil || b < a {
-			return []string{spec}
-		}
-	}
-	var out []string
-	for ; a <= b; a++ {
-		out = append(out, strconv.FormatUint(a, 10)+"/"+proto)
-	}
-	return out
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
-}
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

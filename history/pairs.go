@@ -1,36 +1,22 @@
 package history
 
 import (
+	"math"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// env reads the arguments of ENV.
-func (p *reader) env(rest string, n notation) []Pair {
-	have := make(map[string]string, len(p.img.Config.Env))
-	for _, e := range p.img.Config.Env {
-		k, v, _ := strings.Cut(e, "=")
-		have[k] = v
-	}
-	return p.pairs(rest, n, have)
-}
-
-// labels reads the arguments of LABEL.
-func (p *reader) labels(rest string, n notation) []Pair {
-	return p.pairs(rest, n, p.img.Config.Labels)
-}
-
 // pairs splits `A=b c D=e f`. The builders print values without their quotes,
 // so that a border between two pairs can't be told from a value that holds
 // ` D=`; the reading that agrees best with the config wins.
-func (p *reader) pairs(rest string, n notation, have map[string]string) []Pair {
+func (p *reader) pairs(rest string, n notation, have known) []Pair {
 	plain := splitPairs(rest, have)
 	if n != original {
 		return plain
 	}
-	quoted, ok := p.quotedPairs(rest, have)
-	if !ok || agreement(plain, have) > agreement(quoted, have) {
+	quoted, ok := p.quotedPairs(rest, have.values)
+	if !ok || agreement(plain, have.values) > agreement(quoted, have.values) {
 		return plain
 	}
 	return quoted
@@ -50,42 +36,69 @@ func agreement(pairs []Pair, have map[string]string) int {
 
 var pairStart = regexp.MustCompile(`[ \t\n]+"?[^\s="']+"?=`)
 
-// maxBorders bounds the search for a reading, which is quadratic.
-const maxBorders = 400
-
 // splitPairs finds, among all ways to cut the line before a ` key=`, the one
 // that scores best: pairs that the config holds as they are, then keys that
 // the config knows (an unknown one can't have been removed again, so that it
 // is rather part of a value).
-func splitPairs(s string, have map[string]string) []Pair {
+func splitPairs(s string, have known) []Pair {
 	s = strings.TrimPrefix(s, " ")
 	starts := borders(s, have)
-	ends := make([]int, 0, len(starts))
-	for _, start := range starts[1:] {
-		ends = append(ends, start-1) // one blank stands between two pairs
-	}
-	ends = append(ends, len(s))
 	n := len(starts)
+	end := func(j int) int { // of a pair before the j-th border
+		if j == n {
+			return len(s)
+		}
+		return starts[j] - 1 // one blank stands between two pairs
+	}
 
-	const no = -1 << 30
 	best := make([]int, n+1) // best[i]: score of the pairs from starts[i] on
-	next := make([]int, n)
+	next := make([]int, n)   // the border where the first of them ends
+	top := make([]int, n+1)  // top[i]: the first border from i on with the highest score
+	top[n] = n
 	for i := n - 1; i >= 0; i-- {
-		best[i] = no
-		for j := i + 1; j <= n; j++ {
-			key, value, ok := strings.Cut(s[starts[i]:ends[j-1]], "=")
-			if !ok && i > 0 {
-				continue
-			}
-			score := pairScore(cleanKey(key), value, have) + best[j]
-			if score > best[i] {
+		best[i] = math.MinInt / 2
+		take := func(j, score int) {
+			if score += best[j]; score > best[i] || score == best[i] && j < next[i] {
 				best[i], next[i] = score, j
 			}
+		}
+		equals := len(s)
+		if k := strings.IndexByte(s[starts[i]:], '='); k >= 0 {
+			equals = starts[i] + k
+		}
+		// A piece without = is a key alone, and can only be the first.
+		j := i + 1
+		for ; j <= n && end(j) <= equals; j++ {
+			if i == 0 {
+				key := cleanKey(s[:end(j)])
+				v, ok := have.values[key]
+				take(j, pairScore(key, ok, ok && v == "", have))
+			}
+		}
+		if j <= n {
+			key := cleanKey(s[starts[i]:equals])
+			v, ok := have.values[key]
+			// Wherever the value ends, its score is the same, but for the value
+			// that the config has.
+			take(top[j], pairScore(key, ok, false, have))
+			if stop := equals + 1 + len(v); ok && stop <= len(s) && s[equals+1:stop] == v {
+				k, found := slices.BinarySearch(starts, stop+1)
+				if stop == len(s) {
+					k, found = n, true
+				}
+				if found && k >= j {
+					take(k, pairScore(key, true, true, have))
+				}
+			}
+		}
+		top[i] = top[i+1]
+		if best[i] >= best[top[i]] {
+			top[i] = i
 		}
 	}
 	var out []Pair
 	for i := 0; i < n; i = next[i] {
-		key, value, ok := strings.Cut(s[starts[i]:ends[next[i]-1]], "=")
+		key, value, ok := strings.Cut(s[starts[i]:end(next[i])], "=")
 		if !ok { // `ENV key value`, the notation of the Dockerfile's first days
 			key, value, ok = strings.Cut(s, " ")
 			if !ok || key == "" {
@@ -100,32 +113,33 @@ func splitPairs(s string, have map[string]string) []Pair {
 
 // borders are the places where a pair may start: the beginning, what looks
 // like a key behind a blank, and the config's keys that don't look like one.
-func borders(s string, have map[string]string) []int {
+func borders(s string, have known) []int {
 	at := []int{0}
-	for off := 0; len(at) < maxBorders; {
-		m := pairStart.FindStringIndex(s[off:])
-		if m == nil {
-			break
-		}
-		key := off + m[0]
-		for key < off+m[1] && isBlank(s[key]) {
+	for _, m := range pairStart.FindAllStringIndex(s, -1) {
+		key := m[0]
+		for isBlank(s[key]) {
 			key++
 		}
 		at = append(at, key)
-		off = key
 	}
-	for key := range have {
-		if !strings.ContainsAny(key, " \t\n\"'") {
-			continue
+	if have.words == 0 {
+		return at
+	}
+	for start := 0; ; {
+		piece, _, ok := strings.Cut(s[start:], "=")
+		if !ok {
+			break
 		}
-		for off := 0; len(at) < maxBorders; {
-			i := strings.Index(s[off:], " "+key+"=")
-			if i < 0 {
+		for n, blank := 0, len(piece); n < have.words; n++ {
+			if blank = strings.LastIndexByte(piece[:blank], ' '); blank < 0 {
 				break
 			}
-			off += i + 1
-			at = append(at, off)
+			key := piece[blank+1:]
+			if _, ok := have.values[key]; ok && oddWords(key) > 0 {
+				at = append(at, start+blank+1)
+			}
 		}
+		start += len(piece) + 1
 	}
 	slices.Sort(at)
 	return slices.Compact(at)
@@ -143,14 +157,15 @@ func cleanKey(k string) string {
 
 var plausibleKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_./-]*$`)
 
-func pairScore(key, value string, have map[string]string) int {
-	v, known := have[key]
+// pairScore is how well a pair of that key fits the config, which knows the
+// key, and has the pair's value.
+func pairScore(key string, knows, same bool, have known) int {
 	switch {
-	case known && v == value:
+	case same:
 		return 1000
-	case known:
+	case knows:
 		return 10
-	case len(have) == 0 && plausibleKey.MatchString(key):
+	case len(have.values) == 0 && plausibleKey.MatchString(key):
 		return 1 // nothing to compare with: what looks like a key is one
 	}
 	return -5
@@ -189,7 +204,7 @@ func (p *reader) quotedPairs(rest string, have map[string]string) ([]Pair, bool)
 func (p *reader) resolve(v, config string) string {
 	const unknown = "\x00" // in no environment
 	parts := strings.Split(unquote(p.expandOr(v, func(string) string { return unknown })), unknown)
-	if fits(config, parts) {
+	if (len(parts) == 1 || p.spend(len(config))) && fits(config, parts) {
 		return config
 	}
 	return strings.Join(parts, "")
@@ -303,7 +318,7 @@ func (p *reader) expandOr(s string, unknown func(string) string) string {
 			quote = 0
 		case c == '$' && quote != '\'':
 			if m := variable.FindStringSubmatch(s[i:]); m != nil {
-				if v, ok := p.value(m); ok {
+				if v, ok := p.value(m); ok && p.spend(len(v)) {
 					b.WriteString(v)
 				} else {
 					b.WriteString(unknown(m[0]))

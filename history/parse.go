@@ -2,6 +2,7 @@ package history
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -36,62 +37,119 @@ func Parse(img *Image) []Instruction {
 	return out
 }
 
-// A dialect recognises the entries of one builder.
-type dialect struct {
-	name string
-	read func(*reader, ocispec.History) (Instruction, bool)
-}
-
-// dialects in the order in which they are asked; the first that recognises
-// an entry has it. Those with an unmistakable mark come first.
-var dialects = []dialect{
-	{"docker-flatten", readOwn},
-	{"crane", readCrane},
-	{"squash", readSquash},
-	{"buildkit", readBuildKit},
-	{"umoci", readUmoci},
-	{"buildpacks", readBuildpacks},
-	{"ko", readKo},
-	{"apko", readApko},
-	{"jib", readJib},
-	{"nix", readNix},
-	{"bazel", readBazel},
-	{"kiwi", readKiwi},
-	{"regclient", readRegclient},
-	{"windows", readWindowsBase},
-	{"busybox", readBusyBox},
-	{"debuerreotype", readDebuerreotype},
-	{"import", readImport},
-	{"buildah", readBuildah},
-	{"kaniko", readKaniko},
-	{"classic", readClassic},
-	{"dockerfile", readPlain},
-	{"commit", readCommit},
-}
-
 // reader is what Parse knows while it walks the history upwards.
 type reader struct {
 	img   *Image
-	shell []string          // the SHELL in force
+	shell prefix            // the SHELL in force
 	vars  map[string]string // ENV and ARG so far, for dialects that keep `$VAR`
+	room  int               // what readings may still add to the lines; see spend
+
+	// The config, as lines are compared with it.
+	env, labels           known
+	volumeWords           int               // the most words of a volume's path
+	triggers              map[string]string // ONBUILD by its words
+	cmd, entrypoint, test string            // each list's words with a blank between
+	configShell           string
 }
 
-func newReader(img *Image) *reader {
-	return &reader{img: img, shell: defaultShell(img), vars: map[string]string{}}
+// known is what the config has of ENV or LABEL.
+type known struct {
+	values map[string]string
+	words  int // the most words of a name that doesn't look like one; 0 without any
 }
+
+// mostWords bounds the words of a name or a path that is recognised by the
+// config's having it: beyond that, nobody has written it on purpose.
+const mostWords = 16
+
+// maxRoom is how much a history's readings may add to its lines: the values of
+// variables, the ports of ranges, the shell before commands. Lines that name
+// each other twice grow without end (A=$B$B, C=$A$A, …). Past this size they
+// are read as they are; the config's values are what counts anyway.
+const maxRoom = 16 << 20
+
+// spend takes n bytes of what readings may add, if they are left.
+func (p *reader) spend(n int) bool {
+	if n > p.room {
+		return false
+	}
+	p.room -= n
+	return true
+}
+
+// prefix is a command line's beginning.
+type prefix struct {
+	args []string
+	text string // the words, each with a blank behind
+}
+
+func newPrefix(args ...string) prefix { return prefix{args, strings.Join(args, " ") + " "} }
+
+var (
+	unixShell    = newPrefix("/bin/sh", "-c")
+	windowsShell = newPrefix("cmd", "/S", "/C")
+)
+
+func newReader(img *Image) *reader {
+	c := img.Config
+	p := &reader{
+		img: img, shell: defaultShell(img), vars: map[string]string{}, room: maxRoom,
+		env: known{values: make(map[string]string, len(c.Env))}, labels: known{values: c.Labels},
+		triggers: make(map[string]string, len(c.OnBuild)),
+		cmd:      strings.Join(c.Cmd, " "), entrypoint: strings.Join(c.Entrypoint, " "), configShell: strings.Join(c.Shell, " "),
+	}
+	for _, e := range c.Env {
+		k, v, _ := strings.Cut(e, "=")
+		p.env.values[k] = v
+		p.env.words = max(p.env.words, oddWords(k))
+	}
+	for k := range c.Labels {
+		p.labels.words = max(p.labels.words, oddWords(k))
+	}
+	for v := range c.Volumes {
+		p.volumeWords = max(p.volumeWords, oddWords(v))
+	}
+	for _, t := range slices.Backward(c.OnBuild) {
+		p.triggers[words(t)] = t
+	}
+	if c.Healthcheck != nil {
+		p.test = strings.Join(c.Healthcheck.Test, " ")
+	}
+	return p
+}
+
+// oddWords is the number of words, up to mostWords, of a name with blanks or
+// quotes in it; 0 for any other.
+func oddWords(name string) int {
+	if !strings.ContainsAny(name, " \t\n\"'") {
+		return 0
+	}
+	return min(strings.Count(name, " ")+1, mostWords)
+}
+
+// words is a text with one blank between its words.
+func words(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // defaultShell is the shell of a Dockerfile without SHELL, per platform
 // (BuildKit: frontend/dockerfile/dockerfile2llb/defaultshell.go).
-func defaultShell(img *Image) []string {
-	if img != nil && strings.EqualFold(img.OS, "windows") {
-		return []string{"cmd", "/S", "/C"}
+func defaultShell(img *Image) prefix {
+	if isWindows(img) {
+		return windowsShell
 	}
-	return []string{"/bin/sh", "-c"}
+	return unixShell
 }
+
+func isWindows(img *Image) bool { return img != nil && strings.EqualFold(img.OS, "windows") }
 
 func (p *reader) read(e ocispec.History) Instruction {
 	for _, d := range dialects {
-		in, ok := d.read(p, e)
+		var in Instruction
+		var ok bool
+		if d.says != nil {
+			in.Text, ok = d.says(e)
+		} else {
+			in, ok = d.reads(p, e)
+		}
 		if ok {
 			in.Dialect = d.name
 			if in.Text = strings.TrimRight(in.Text, " \n"); in.Text == "" {
@@ -117,7 +175,7 @@ func (p *reader) note(s *Step) {
 	switch s.Name {
 	case "SHELL":
 		if len(s.Args) > 0 {
-			p.shell = s.Args
+			p.shell = newPrefix(s.Args...)
 		}
 	case "ENV":
 		for _, kv := range s.Pairs {

@@ -2,10 +2,10 @@ package history
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"slices"
 	"sort"
+	"unicode/utf8"
 )
 
 // Replay is what turns the base's config into the image's.
@@ -20,7 +20,8 @@ type Replay struct {
 	Cleared []string
 	// Inexpressible is what the image's config has and no Dockerfile can
 	// write, each with the reason; it has to be carried over from the config
-	// document itself.
+	// document itself. Before and After have none of it: each of their steps can
+	// be written (Step.Dockerfile).
 	Inexpressible []string
 	// Disagreements has one sentence for each value in which config and
 	// history differ; the config's is used.
@@ -38,14 +39,17 @@ func Plan(img *Image, ins []Instruction, base Base) (Replay, error) {
 	if base.Layers < 0 || base.Layers > len(img.RootFS.DiffIDs) {
 		return Replay{}, fmt.Errorf("replay history: base has %d layers, the image %d", base.Layers, len(img.RootFS.DiffIDs))
 	}
-	pl := &planner{img: img, want: img.Config, r: Replay{Base: clone(base.Config(img, ins))}}
+	pl := &planner{
+		img: img, want: img.Config, r: Replay{Base: clone(base.Config(img, ins))},
+		records: map[setting]record{}, refusedEnv: map[int]bool{},
+	}
 	for _, in := range ins[base.Entries:] {
 		if in.Set != nil {
-			pl.steps = append(pl.steps, *in.Set)
+			pl.record(*in.Set)
 		}
 		pl.triggersUnrecorded = pl.triggersUnrecorded || in.Dialect == "buildkit"
 	}
-	if _, recorded := pl.last("ONBUILD", nil); recorded {
+	if _, recorded := pl.last("ONBUILD"); recorded {
 		pl.triggersUnrecorded = false
 	}
 	pl.recorded = apply(pl.r.Base, pl.steps)
@@ -114,15 +118,44 @@ func firstMerged(ins []Instruction, base Base) int {
 type planner struct {
 	img      *Image
 	want     Config
-	steps    []Step // what the history sets above the base
-	recorded *Image // the config that the history alone would give
+	steps    []Step             // what the history sets above the base
+	records  map[setting]record // the variables and labels among that
+	recorded *Image             // the config that the history alone would give
 	// BuildKit made entries above the base, and it records no ONBUILD.
 	triggersUnrecorded bool
 	r                  Replay
 	out                []planned
 	// What is inexpressible, besides its line in r.
 	refused    []Step
-	refusedEnv map[int]bool // by index in the config's Env
+	refusedEnv map[int]bool // the variables among that, by index in the config's Env
+}
+
+// setting is a variable or a label.
+type setting struct{ instruction, key string }
+
+// record is how the history sets it.
+type record struct {
+	first, last int    // indexes of the planner's steps
+	value       string // the last value
+	place       int    // its first place in the last step
+}
+
+// record notes a step of the history.
+func (pl *planner) record(s Step) {
+	at := len(pl.steps)
+	pl.steps = append(pl.steps, s)
+	for i, kv := range s.Pairs {
+		k := setting{s.Name, kv.Key}
+		r, ok := pl.records[k]
+		if !ok {
+			r.first = at
+		}
+		if !ok || r.last != at {
+			r.last, r.place = at, i
+		}
+		r.value = kv.Value
+		pl.records[k] = r
+	}
 }
 
 // planned is a step and its place: the history index, in between for
@@ -136,51 +169,85 @@ var end = math.Inf(1)
 
 const noLine = "the history has no line for it"
 
-func (pl *planner) add(at float64, s Step) {
-	if why := expressible(s); why != "" {
-		pl.refuse(s, why)
-		return
+// add plans a step, if a Dockerfile can have it. Of a step with several values,
+// those that it can't have are left out.
+func (pl *planner) add(at float64, s Step) bool {
+	_, err := s.Dockerfile()
+	if err == nil {
+		pl.out = append(pl.out, planned{at, s})
+		return true
 	}
-	pl.out = append(pl.out, planned{at, s})
+	rest, refused := s, false
+	rest.Pairs, rest.Args = nil, nil
+	for _, part := range s.parts() {
+		if _, err := part.Dockerfile(); err != nil {
+			pl.refuse(part, err)
+			refused = true
+			continue
+		}
+		rest.Pairs, rest.Args = append(rest.Pairs, part.Pairs...), append(rest.Args, part.Args...)
+	}
+	switch {
+	case !refused:
+		pl.refuse(s, err)
+		return false
+	case len(rest.Pairs)+len(rest.Args) == 0:
+		return false
+	}
+	return pl.add(at, rest)
 }
 
-func (pl *planner) refuse(s Step, why string) {
+// parts are steps of one value each that together set what s sets; none of a
+// step whose values belong together.
+func (s Step) parts() []Step {
+	var parts []Step
+	switch s.Name {
+	case "ENV", "LABEL":
+		for i := range s.Pairs {
+			parts = append(parts, Step{Name: s.Name, Pairs: s.Pairs[i : i+1]})
+		}
+	case "EXPOSE", "VOLUME":
+		for i := range s.Args {
+			parts = append(parts, Step{Name: s.Name, Args: s.Args[i : i+1]})
+		}
+	}
+	return parts
+}
+
+// refuse notes that a step can't be written.
+func (pl *planner) refuse(s Step, why error) {
 	pl.refused = append(pl.refused, s)
-	pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("%s: %s", s, why))
+	pl.r.Inexpressible = append(pl.r.Inexpressible, fmt.Sprintf("%s: %s", clip(s.String()), why))
+}
+
+// clip cuts s for a message.
+func clip(s string) string {
+	const most = 100
+	if len(s) <= most {
+		return s
+	}
+	n := most
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n] + "…"
 }
 
 func (pl *planner) clear(format string, args ...any) {
 	pl.r.Cleared = append(pl.r.Cleared, fmt.Sprintf(format, args...))
 }
 
-// last finds the last step above the base that has the name and satisfies f.
-func (pl *planner) last(name string, f func(Step) bool) (Step, bool) {
-	for i := len(pl.steps) - 1; i >= 0; i-- {
-		if s := pl.steps[i]; s.Name == name && (f == nil || f(s)) {
+// last finds the last step of that name above the base.
+func (pl *planner) last(name string) (Step, bool) {
+	for _, s := range slices.Backward(pl.steps) {
+		if s.Name == name {
 			return s, true
 		}
 	}
 	return Step{}, false
 }
 
-// first is the counterpart of last.
-func (pl *planner) first(name string, f func(Step) bool) (Step, bool) {
-	for _, s := range pl.steps {
-		if s.Name == name && f(s) {
-			return s, true
-		}
-	}
-	return Step{}, false
-}
-
-func hasKey(key string) func(Step) bool {
-	return func(s Step) bool {
-		return slices.ContainsFunc(s.Pairs, func(kv Pair) bool { return kv.Key == key })
-	}
-}
-
-// order sorts the planned steps by their place, and gives CMD and ENTRYPOINT
-// the shell that is in force there.
+// order sorts the planned steps by their place.
 func (pl *planner) order() []planned {
 	sort.SliceStable(pl.out, func(i, j int) bool {
 		a, b := pl.out[i], pl.out[j]
@@ -189,18 +256,6 @@ func (pl *planner) order() []planned {
 		}
 		return rank[a.step.Name] < rank[b.step.Name]
 	})
-	shell := pl.r.Base.Config.Shell
-	if len(shell) == 0 {
-		shell = defaultShell(pl.img)
-	}
-	for i := range pl.out {
-		switch s := &pl.out[i].step; s.Name {
-		case "SHELL":
-			shell = s.Args
-		case "CMD", "ENTRYPOINT":
-			s.Shell = slices.Clone(shell)
-		}
-	}
 	return pl.out
 }
 
@@ -211,29 +266,72 @@ var rank = map[string]int{"MAINTAINER": 1, "LABEL": 2, "ENV": 3, "SHELL": 4, "EX
 // rest is what the steps leave different from the config, apart from what is
 // known to be inexpressible.
 func (pl *planner) rest(steps []Step) []string {
-	got := apply(pl.r.Base, append(steps, pl.refused...))
-	got.Config.ExposedPorts = maps.Clone(got.Config.ExposedPorts)
+	got := apply(pl.r.Base, steps)
+	c, w := &got.Config, pl.want
+	variables := positions(w.Env)
+	triggers := map[string]int{}
 	for _, s := range pl.refused {
-		for i := 0; s.Name == "EXPOSE" && i < len(s.Args); i++ {
-			// apply has made a proper port of it.
-			for _, port := range expandPorts(s.Args[i]) {
-				if _, ok := pl.want.ExposedPorts[port]; !ok {
-					delete(got.Config.ExposedPorts, port)
-				}
+		switch s.Name {
+		case "ENV":
+			for _, kv := range s.Pairs {
+				pl.refusedEnv[variables[kv.Key]] = true
 			}
-			got.Config.ExposedPorts[s.Args[i]] = struct{}{}
+		case "LABEL":
+			for _, kv := range s.Pairs {
+				c.Labels = put(c.Labels, kv.Key, kv.Value)
+			}
+		case "EXPOSE":
+			for _, a := range s.Args {
+				c.ExposedPorts = put(c.ExposedPorts, a, struct{}{})
+			}
+		case "VOLUME":
+			for _, a := range s.Args {
+				c.Volumes = put(c.Volumes, a, struct{}{})
+			}
+		case "ONBUILD":
+			triggers[s.arg()]++
+		case "USER":
+			c.User = w.User
+		case "WORKDIR":
+			c.WorkingDir = w.WorkingDir
+		case "STOPSIGNAL":
+			c.StopSignal = w.StopSignal
+		case "MAINTAINER":
+			got.Author = pl.img.Author
+		case "CMD":
+			c.Cmd = w.Cmd
+		case "ENTRYPOINT":
+			c.Entrypoint = w.Entrypoint
+		case "SHELL":
+			c.Shell = w.Shell
+		case "HEALTHCHECK":
+			c.Healthcheck = w.Healthcheck
 		}
 	}
-	if len(pl.refusedEnv) > 0 {
-		var env []string
-		for i, e := range pl.want.Env {
-			if !pl.refusedEnv[i] {
-				env = append(env, e)
-			}
+	var env, onbuild []string
+	for i, e := range w.Env {
+		if !pl.refusedEnv[i] {
+			env = append(env, e)
 		}
-		if slices.Equal(env, got.Config.Env) {
-			got.Config.Env = pl.want.Env
+	}
+	if slices.Equal(env, c.Env) {
+		c.Env = w.Env
+	}
+	for _, t := range w.OnBuild {
+		if triggers[t]--; triggers[t] < 0 {
+			onbuild = append(onbuild, t)
 		}
+	}
+	if slices.Equal(onbuild, c.OnBuild) {
+		c.OnBuild = w.OnBuild
 	}
 	return Diff(pl.img, got)
+}
+
+func put[V any](m map[string]V, key string, value V) map[string]V {
+	if m == nil {
+		m = map[string]V{}
+	}
+	m[key] = value
+	return m
 }

@@ -153,6 +153,71 @@ func TestPathComesWithFrom(t *testing.T) {
 	}
 }
 
+// What no Dockerfile can have is left out by itself, and told once.
+func TestWhatCantBeWrittenIsLeftOut(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		base  []string // its CMD
+		set   func(*Config)
+		after []string
+		want  []string
+	}{
+		{"variable", nil, func(c *Config) { c.Env = append(c.Env, "A=1", "B=\xff", "C=3") },
+			[]string{"ENV A=1 C=3"}, []string{"ENV B=\xff: ENV takes UTF-8 only"}},
+		{"labels", nil, func(c *Config) { c.Labels = map[string]string{"": "x", "a": "\x00", "b": "2"} },
+			[]string{"LABEL b=2"}, []string{`LABEL ""=x: LABEL can't have an empty name`, "LABEL a=\x00: LABEL takes no NUL"}},
+		{"ports", nil, func(c *Config) {
+			c.ExposedPorts = map[string]struct{}{"80": {}, "81/tcp": {}, "82/x": {}, "1-3/tcp": {}}
+		}, []string{"EXPOSE 81"}, []string{"EXPOSE 1-3/tcp: EXPOSE takes no such port", "EXPOSE 80: EXPOSE takes no such port", "EXPOSE 82/x: EXPOSE takes no such port"}},
+		{"volumes", nil, func(c *Config) { c.Volumes = map[string]struct{}{"": {}, "/a": {}} },
+			[]string{`VOLUME ["/a"]`}, []string{`VOLUME [""]: VOLUME can't be empty`}},
+		{"signal", nil, func(c *Config) { c.StopSignal = "SIGNONE" }, nil, []string{"STOPSIGNAL SIGNONE: STOPSIGNAL takes known signals only"}},
+		{"triggers", nil, func(c *Config) { c.OnBuild = []string{"RUN a", "ONBUILD RUN b", "RUN c"} },
+			[]string{"ONBUILD RUN a", "ONBUILD RUN c"}, []string{"ONBUILD ONBUILD RUN b: ONBUILD takes no such trigger"}},
+		{"entry point, which would reset CMD", []string{"base"}, func(c *Config) { c.Entrypoint = []string{"\xff"} },
+			[]string{"CMD []"}, []string{"ENTRYPOINT [\"\\ufffd\"]: ENTRYPOINT takes UTF-8 only"}},
+		{"command that a shell takes", nil, func(c *Config) { c.Cmd = []string{"/bin/sh", "-c", "a\xff"} }, []string{"CMD a\xff"}, nil},
+		{"health check", nil, func(c *Config) { c.Healthcheck = &Healthcheck{Test: []string{"CMD", "a"}, Timeout: 1} },
+			nil, []string{`HEALTHCHECK --timeout=1ns CMD ["a"]: HEALTHCHECK takes no time under 1ms`}},
+		{"long value", nil, func(c *Config) { c.User = strings.Repeat("x", 500) + "\xff" },
+			nil, []string{"USER " + strings.Repeat("x", 95) + "…: USER takes UTF-8 only"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			base, img := &Image{}, &Image{}
+			base.Config.Cmd = c.base
+			base.Config.Env = []string{"PATH=" + DefaultPath}
+			img.Config.Env = []string{"PATH=" + DefaultPath}
+			c.set(&img.Config)
+			r, err := Plan(img, nil, Base{Image: base})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var after []string
+			for _, s := range r.After {
+				after = append(after, s.String())
+				if _, err := s.Dockerfile(); err != nil {
+					t.Error(err)
+				}
+			}
+			if !slices.Equal(after, c.after) || !slices.Equal(r.Inexpressible, c.want) {
+				t.Errorf("%q, inexpressible %q", after, r.Inexpressible)
+			}
+		})
+	}
+}
+
+// Builders make different things of a Windows path without a drive.
+func TestWindowsPathsHaveADrive(t *testing.T) {
+	for dir, want := range map[string]int{`C:\app`: 0, "/app": 1, `\app`: 1, "C:/app": 1} {
+		img := &Image{}
+		img.OS = "windows"
+		img.Config.WorkingDir = dir
+		if r, err := Plan(img, nil, Base{}); err != nil || len(r.Inexpressible) != want || len(r.After) != 1-want {
+			t.Errorf("%s: %+v, %v", dir, r, err)
+		}
+	}
+}
+
 func TestDisagreementsAreSentences(t *testing.T) {
 	img := &Image{}
 	img.Config.Env = []string{"A=config", "NEW=1"}

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"path"
 	"slices"
-	"strings"
 )
 
 // apply is what a builder makes of base's config when it runs steps, by the
@@ -16,11 +15,20 @@ func apply(base *Image, steps []Step) *Image {
 	out := clone(base)
 	c := &out.Config
 	cmdSet := false
+	var at map[string]int // where Env has its variables
 	for _, s := range steps {
 		switch s.Name {
 		case "ENV":
+			if at == nil {
+				at = positions(c.Env)
+			}
 			for _, kv := range s.Pairs {
-				c.Env = setEnv(c.Env, kv.Key, kv.Value)
+				i, ok := at[kv.Key]
+				if !ok {
+					i, at[kv.Key] = len(c.Env), len(c.Env)
+					c.Env = append(c.Env, "")
+				}
+				c.Env[i] = kv.Key + "=" + kv.Value
 			}
 		case "LABEL":
 			for _, kv := range s.Pairs {
@@ -34,9 +42,7 @@ func apply(base *Image, steps []Step) *Image {
 				if c.ExposedPorts == nil {
 					c.ExposedPorts = map[string]struct{}{}
 				}
-				for _, port := range expandPorts(a) {
-					c.ExposedPorts[port] = struct{}{}
-				}
+				c.ExposedPorts[a] = struct{}{}
 			}
 		case "VOLUME":
 			for _, a := range s.Args {
@@ -48,7 +54,7 @@ func apply(base *Image, steps []Step) *Image {
 		case "USER":
 			c.User = s.arg()
 		case "WORKDIR":
-			c.WorkingDir = workdir(c.WorkingDir, s.arg(), out.OS)
+			c.WorkingDir = workdir(c.WorkingDir, s.arg(), isWindows(out))
 		case "STOPSIGNAL":
 			c.StopSignal = s.arg()
 		case "MAINTAINER":
@@ -79,21 +85,10 @@ func (s Step) arg() string {
 	return s.Args[0]
 }
 
-// setEnv gives key its value where it stands first, else at the end.
-func setEnv(env []string, key, value string) []string {
-	for i, e := range env {
-		if k, _, _ := strings.Cut(e, "="); k == key {
-			env[i] = key + "=" + value
-			return env
-		}
-	}
-	return append(env, key+"="+value)
-}
-
 // workdir is WORKDIR's result: relative to the one before, and cleaned
 // (BuildKit util/system, NormalizeWorkdir). Windows paths stay as they are.
-func workdir(current, dir, os string) string {
-	if strings.EqualFold(os, "windows") || dir == "" {
+func workdir(current, dir string, windows bool) string {
+	if windows || dir == "" {
 		return dir
 	}
 	if !path.IsAbs(dir) {

@@ -87,7 +87,9 @@ func checkedNow(v maker.Verify) templates.Checked {
 // stored is a platform's report with what the place says of the stored image.
 func stored(r templates.ImageReport, s image.StoredImage) templates.ImageReport {
 	r.ID = s.ConfigDigest.String()
-	r.After.Compressed = s.Compressed
+	if r.Before.Compressed > 0 { // else there is nothing to compare it with
+		r.After.Compressed = s.Compressed
+	}
 	if r.Merged == nil {
 		return r
 	}

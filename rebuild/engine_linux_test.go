@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,13 +18,13 @@ import (
 	"testing"
 	"time"
 
+	dockerbuild "github.com/docker/docker/api/types/build"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 
-	"docker-flatten/rebuild/build"
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/imagetest"
 )
@@ -156,17 +157,51 @@ func buildImage(t *testing.T, cli *client.Client, dockerfile, tag string, buildk
 		"files.tar": imagetest.Layer(then, []imagetest.File{{Name: "data/"}, {Name: "data/file", Body: "x"}}),
 		"a":         []byte("file a\n"), "b": []byte("file b\n"),
 	}
-	opt := build.EngineOptions{Dockerfile: []byte(dockerfile), Tags: []string{tag}, BuildKit: buildkit}
-	for name, content := range files {
-		opt.Files = append(opt.Files, build.ContextFile{Name: name, Size: int64(len(content)), Write: func(_ context.Context, w io.Writer) error {
-			_, err := w.Write(content)
-			return err
-		}})
-	}
-	if _, err := build.Engine(t.Context(), cli, opt); err != nil {
+	if err := buildWith(t.Context(), cli, []byte(dockerfile), tag, buildkit, files); err != nil {
 		t.Fatalf("build %s: %v", tag, err)
 	}
 	t.Cleanup(func() { removeImage(cli, tag) })
+}
+
+// buildWith has one of the engine's builders make an image of that name.
+func buildWith(ctx context.Context, cli *client.Client, dockerfile []byte, tag string, buildkit bool, files map[string][]byte) error {
+	var body bytes.Buffer
+	tw := tar.NewWriter(&body)
+	add := func(name string, content []byte) {
+		tw.WriteHeader(&tar.Header{Name: name, Size: int64(len(content)), Mode: 0o644})
+		tw.Write(content)
+	}
+	add("Dockerfile", dockerfile)
+	for name, content := range files {
+		add(name, content)
+	}
+	if err := tw.Close(); err != nil {
+		return err
+	}
+	newline := "\n"
+	opt := dockerbuild.ImageBuildOptions{
+		Version: dockerbuild.BuilderV1, Tags: []string{tag}, NoCache: true, Remove: true, ForceRemove: true, NetworkMode: "none",
+		BuildArgs: map[string]*string{"NL": &newline},
+	}
+	if buildkit {
+		opt.Version = dockerbuild.BuilderBuildKit
+	}
+	response, err := cli.ImageBuild(ctx, &body, opt)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	for d := json.NewDecoder(response.Body); ; {
+		var m struct{ Error string }
+		if err := d.Decode(&m); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if m.Error != "" {
+			return errors.New(m.Error)
+		}
+	}
 }
 
 func removeImage(cli *client.Client, name string) {
@@ -355,10 +390,7 @@ func TestEngineBuildsTheWrittenContext(t *testing.T) {
 			for _, buildkit := range []bool{false, true} {
 				t.Run(map[bool]string{false: "classic", true: "buildkit"}[buildkit], func(t *testing.T) {
 					rebuilt := "flatten-test/context:rebuilt"
-					_, err := build.Engine(t.Context(), cli, build.EngineOptions{
-						Dockerfile: files["Dockerfile"], Tags: []string{rebuilt}, BuildKit: buildkit,
-						Files: []build.ContextFile{{Name: "layer.tar.gz", Size: int64(len(files["layer.tar.gz"])), Write: writeBytes(files["layer.tar.gz"])}},
-					})
+					err := buildWith(t.Context(), cli, files["Dockerfile"], rebuilt, buildkit, map[string][]byte{"layer.tar.gz": files["layer.tar.gz"]})
 					if err != nil {
 						t.Fatalf("%v\n%s", err, files["Dockerfile"])
 					}
@@ -377,13 +409,6 @@ func TestEngineBuildsTheWrittenContext(t *testing.T) {
 				})
 			}
 		})
-	}
-}
-
-func writeBytes(b []byte) func(context.Context, io.Writer) error {
-	return func(_ context.Context, w io.Writer) error {
-		_, err := w.Write(b)
-		return err
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	dockerimage "github.com/docker/docker/api/types/image"
@@ -28,7 +29,7 @@ func TestOnlyTheVeryResultIsReused(t *testing.T) {
 		"another compression":   {func(_ *testing.T, o *Options) { o.Compression.Kind = image.Zstandard }, false},
 		"the default by name":   {func(_ *testing.T, o *Options) { o.Compression.Kind = image.Gzip }, true},
 		"one of the platforms":  {func(_ *testing.T, o *Options) { o.Platform = "linux/amd64" }, false},
-		"another time":          {func(_ *testing.T, o *Options) { o.SourceDate = &then }, false},
+		"another time":          {func(_ *testing.T, o *Options) { later := then.Add(time.Hour); o.SourceDate = &later }, false},
 		"a manifest's new note": {func(t *testing.T, o *Options) { o.Image.Path = annotated(t).dir }, false},
 	}
 	for name, c := range cases {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"docker-flatten/history"
 )
 
 const (
@@ -54,7 +56,7 @@ func layerComment(l Layer) string {
 		fmt.Fprintf(&b, "# %8s | %s\n", head, cutComment(visible(strings.TrimRightFunc(line, unicode.IsSpace)), commentCut))
 	}
 	if more > 0 {
-		fmt.Fprintf(&b, "# %8s | … %s\n", "", Count(more, "more line"))
+		fmt.Fprintf(&b, "# %8s | … %s\n", "", history.Count(more, "more line"))
 	}
 	return b.String()
 }

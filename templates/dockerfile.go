@@ -1,3 +1,5 @@
+// Package templates writes the texts that docker-flatten produces: the
+// Dockerfile, the summary, the report.
 package templates
 
 import (
@@ -5,6 +7,7 @@ import (
 	_ "embed"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"text/template"
 
@@ -51,7 +54,7 @@ var dockerfileText string
 var dockerfileTemplate = template.Must(template.New("Dockerfile").Funcs(template.FuncMap{
 	"comment": commentf,
 	"layer":   layerComment,
-	"count":   Count,
+	"count":   history.Count,
 	"bracket": bracket,
 	"option":  option,
 	"newline": newline,
@@ -70,9 +73,8 @@ type step struct {
 	Why, Text string
 }
 
-// Render returns the Dockerfile's text. The error is an *Inexpressible if a
-// value of Before, After or Removals can't be written; Instruction tells so
-// for a single step beforehand.
+// Render returns the Dockerfile's text. The error says which name, step or path
+// can't be written; the steps of a history.Replay all can.
 func (d Dockerfile) Render() ([]byte, error) {
 	if !fromName.MatchString(d.From) {
 		return nil, fmt.Errorf("write FROM instruction: %q is no image name", d.From)
@@ -88,10 +90,10 @@ func (d Dockerfile) Render() ([]byte, error) {
 		Removals        []string
 	}{Dockerfile: d}
 	var err error
-	if data.Before, err = args.steps(d.Before); err != nil {
+	if data.Before, err = writeSteps(d.Before, args); err != nil {
 		return nil, err
 	}
-	if data.After, err = args.steps(d.After); err != nil {
+	if data.After, err = writeSteps(d.After, args); err != nil {
 		return nil, err
 	}
 	if data.Removals, err = removals(d.Removals); err != nil {
@@ -118,12 +120,12 @@ var (
 	addName  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 )
 
-func (a Arguments) steps(steps []history.Step) ([]step, error) {
+func writeSteps(steps []history.Step, a history.Arguments) ([]step, error) {
 	var out []step
 	for _, s := range steps {
-		text, err := a.Instruction(s)
+		text, err := a.Dockerfile(s)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("write instruction: %w", err)
 		}
 		out = append(out, step{s.Why, text})
 	}
@@ -132,7 +134,7 @@ func (a Arguments) steps(steps []history.Step) ([]step, error) {
 
 // arguments chooses names that no variable has: a variable of the same name
 // would win over the argument.
-func (d Dockerfile) arguments() Arguments {
+func (d Dockerfile) arguments() history.Arguments {
 	taken := map[string]bool{}
 	for _, name := range d.BaseEnv {
 		taken[name] = true
@@ -147,12 +149,17 @@ func (d Dockerfile) arguments() Arguments {
 		}
 	}
 	free := func(name string) string {
-		for taken[name] {
-			name += "_"
+		if !taken[name] {
+			return name
 		}
-		return name
+		name += "_"
+		free := name
+		for n := 2; taken[free]; n++ {
+			free = name + strconv.Itoa(n)
+		}
+		return free
 	}
-	return Arguments{Newline: free(defaultArguments.Newline), Equals: free(defaultArguments.Equals)}
+	return history.Arguments{Newline: free(history.DefaultArguments.Newline), Equals: free(history.DefaultArguments.Equals)}
 }
 
 func bracket(s string) string {

@@ -2,7 +2,6 @@ package templates
 
 import (
 	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -16,6 +15,32 @@ import (
 
 	"docker-flatten/history"
 )
+
+func env(kv ...string) history.Step   { return history.Step{Name: "ENV", Pairs: pairs(kv)} }
+func label(kv ...string) history.Step { return history.Step{Name: "LABEL", Pairs: pairs(kv)} }
+
+func pairs(kv []string) (out []history.Pair) {
+	for i := 0; i < len(kv); i += 2 {
+		out = append(out, history.Pair{Key: kv[i], Value: kv[i+1]})
+	}
+	return out
+}
+
+func one(name string, args ...string) history.Step { return history.Step{Name: name, Args: args} }
+
+func inShell(name, command string) history.Step {
+	sh := []string{"/bin/sh", "-c"}
+	return history.Step{Name: name, Args: []string{"/bin/sh", "-c", command}, Shell: sh}
+}
+
+func health(h history.Healthcheck) history.Step {
+	return history.Step{Name: "HEALTHCHECK", Health: &h}
+}
+
+// awkward are texts that could end a comment, or be more than one.
+var awkward = []string{
+	"\r", "\n", "\v", "\f", "\\", "#", "<<EOF", "\u0085", "\u2028", "\ufeff", "\ufffd", "\x00", "\x1b[31m", "\x7f", "\\\n", "# escape=`", "\u202e",
+}
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
@@ -196,13 +221,16 @@ func TestRenderRefusesNames(t *testing.T) {
 			t.Errorf("%+v gives %q", d, text)
 		}
 	}
-	_, err := Dockerfile{From: "a", After: []history.Step{env("A", "\xff")}}.Render()
-	var typed *Inexpressible
-	if !errors.As(err, &typed) || typed.Step.Name != "ENV" {
-		t.Errorf("got %v", err)
-	}
-	if _, err := (Dockerfile{From: "a", Removals: []string{"/" + strings.Repeat("a", 128<<10)}}).Render(); !errors.Is(err, ErrInexpressible) {
-		t.Errorf("got %v", err)
+}
+
+func TestRenderSaysWhatItCantWrite(t *testing.T) {
+	for want, d := range map[string]Dockerfile{
+		"write instruction: ENV takes UTF-8 only": {From: "a", After: []history.Step{env("A", "\xff")}},
+		"write RUN instruction: remove \"/" + strings.Repeat("a", 58) + "…\": its 131073 bytes are over the limit of an argument": {From: "a", Removals: []string{"/" + strings.Repeat("a", 128<<10)}},
+	} {
+		if _, err := d.Render(); err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
 	}
 }
 

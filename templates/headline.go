@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"docker-flatten/history"
 )
 
 // headline says what a job saves, and what a single layer would save more:
@@ -128,7 +130,7 @@ func (c *Cause) files() (path, note string) {
 	if c.Files == 1 {
 		return rooted(c.Path), ""
 	}
-	return directory(c.Dir), " (" + Count(c.Files, "file") + ")"
+	return directory(c.Dir), " (" + history.Count(c.Files, "file") + ")"
 }
 
 // directory writes a directory's path: "/etc/", and "/" for the root.

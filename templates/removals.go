@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"docker-flatten/history"
 )
 
 const (
@@ -33,9 +35,9 @@ func removals(paths []string) ([]string, error) {
 	for _, p := range paths {
 		switch {
 		case !strings.HasPrefix(p, "/") || p == "/" || strings.Contains(p, "\x00"):
-			return nil, fmt.Errorf("write RUN instruction: remove %q: not an absolute path below /", clip(p, 60))
+			return nil, fmt.Errorf("write RUN instruction: remove %q: not an absolute path below /", cutComment(p, 60))
 		case len(p) > maxArgument:
-			return nil, fmt.Errorf("write RUN instruction: remove %q: its %d bytes are over the limit of an argument: %w", clip(p, 60), len(p), ErrInexpressible)
+			return nil, fmt.Errorf("write RUN instruction: remove %q: its %d bytes are over the limit of an argument", cutComment(p, 60), len(p))
 		case !utf8.ValidString(p):
 			text, err := removeBytes(p)
 			if err != nil {
@@ -62,11 +64,7 @@ func removals(paths []string) ([]string, error) {
 // remove returns one RUN rm in JSON form: on one line if that isn't wide, with
 // a line for each path otherwise.
 func remove(paths []string) (string, error) {
-	array, err := jsonArray(append([]string{"rm", "-rf", "--"}, paths...))
-	if err != nil {
-		return "", err
-	}
-	return arrange("RUN", append([]string{strings.Join(array[:3], " ")}, array[3:]...), "", true)
+	return history.ExecForm("RUN", []string{"rm", "-rf", "--"}, paths)
 }
 
 // removeBytes returns a RUN that deletes a path which JSON can't hold: the
@@ -84,7 +82,7 @@ func removeBytes(p string) (string, error) {
 	}
 	script := "p=$(printf '" + b.String() + ".'); rm -rf -- \"${p%.}\""
 	if len(script) > maxArgument {
-		return "", fmt.Errorf("write RUN instruction: remove %q: too long for an argument in octal: %w", clip(p, 60), ErrInexpressible)
+		return "", fmt.Errorf("write RUN instruction: remove %q: too long for an argument in octal", cutComment(p, 60))
 	}
-	return jsonLine("RUN", []string{"sh", "-c", script})
+	return history.ExecForm("RUN", []string{"sh", "-c", script}, nil)
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"docker-flatten/history"
 )
 
 //go:embed report.html.tmpl
@@ -220,8 +222,8 @@ func sectionOf(im *ImageReport, index int) section {
 	} else {
 		s.Dockerfile = printable(im.Dockerfile)
 		s.Figures = figures(im)
-		s.BeforeText = Count(im.Before.Layers, "layer") + ", " + size(im.Before.Bytes)
-		s.AfterText = Count(im.After.Layers, "layer") + ", " + size(im.After.Bytes)
+		s.BeforeText = history.Count(im.Before.Layers, "layer") + ", " + size(im.Before.Bytes)
+		s.AfterText = history.Count(im.After.Layers, "layer") + ", " + size(im.After.Bytes)
 	}
 	s.Rows = rows(im, s.Anchor)
 	s.Estimated = !im.Unchanged && (im.Before.estimated() || im.After.estimated())
@@ -307,7 +309,7 @@ func more(rest Sum, noun string) string {
 	if rest.Count <= 0 {
 		return ""
 	}
-	return fmt.Sprintf("… and %s more, %s in all.", Count(rest.Count, noun), size(max(rest.Bytes, 0)))
+	return fmt.Sprintf("… and %s more, %s in all.", history.Count(rest.Count, noun), size(max(rest.Bytes, 0)))
 }
 
 func headlineOf(im *ImageReport) *headlineCard {
@@ -341,7 +343,7 @@ func (s *section) causes(im *ImageReport) {
 	if len(im.Causes) == 0 {
 		return
 	}
-	s.CausesSum = fmt.Sprintf("%s in %s", size(im.WastedTotal.Bytes), Count(im.WastedTotal.Count, "file"))
+	s.CausesSum = fmt.Sprintf("%s in %s", size(im.WastedTotal.Bytes), history.Count(im.WastedTotal.Count, "file"))
 	rest := im.OtherCauses
 	for i := range im.Causes {
 		c := &im.Causes[i]
@@ -407,7 +409,7 @@ func (s *section) deletions(im *ImageReport) {
 			return
 		}
 		sum := deletedSum(all)
-		d := deletions{Heading: heading, Sum: Count(sum.Count, "path") + ", " + size(sum.Bytes)}
+		d := deletions{Heading: heading, Sum: history.Count(sum.Count, "path") + ", " + size(sum.Bytes)}
 		for _, x := range largestDeleted(all, pageDeleted) {
 			path, note := x.words()
 			d.Paths = append(d.Paths, deletion{Size: size(x.Bytes), Bytes: x.Bytes, Path: path, Note: strings.TrimSpace(note)})
@@ -422,7 +424,7 @@ func (s *section) deletions(im *ImageReport) {
 	add("Replaced in the base", replaced)
 	listed := deletedSum(im.Deleted)
 	if rest := (Sum{im.DeletedTotal.Count - listed.Count, im.DeletedTotal.Bytes - listed.Bytes}); rest.Count > 0 {
-		s.MoreGone = fmt.Sprintf("Deleted or replaced besides: %s, %s.", Count(rest.Count, "path"), size(rest.Bytes))
+		s.MoreGone = fmt.Sprintf("Deleted or replaced besides: %s, %s.", history.Count(rest.Count, "path"), size(rest.Bytes))
 	}
 }
 

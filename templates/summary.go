@@ -6,6 +6,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"docker-flatten/history"
 )
 
 // Widths of the summary. Below minWidth lines run over rather than say nothing.
@@ -109,7 +111,9 @@ func (s *summary) wrapIn(colour sgr, label, text string) {
 		lines++
 	}
 	add(label)
-	for _, word := range strings.Fields(oneLine(text)) {
+	// What more lines hold isn't shown, and measuring it takes time.
+	text = cutText(oneLine(text), (maxLines+2)*s.width)
+	for _, word := range strings.Fields(text) {
 		if lines > maxLines {
 			add("…")
 			break
@@ -149,7 +153,7 @@ func (s *summary) image(im *ImageReport) {
 	if s.plan {
 		verb = "to merge"
 	}
-	s.wrap("", fmt.Sprintf("%s: %s above the base %s into 1", name, Count(above, "layer"), verb))
+	s.wrap("", fmt.Sprintf("%s: %s above the base %s into 1", name, history.Count(above, "layer"), verb))
 	s.wrap("base: ", base(im))
 	s.line("")
 	s.layers(im)
@@ -182,7 +186,7 @@ func base(im *ImageReport) string {
 		name = "without a name"
 	}
 	if im.Base.Layers > 0 || im.Base.Name != "scratch" {
-		name += ", " + Count(im.Base.Layers, "layer")
+		name += ", " + history.Count(im.Base.Layers, "layer")
 	}
 	if im.Base.Evidence == "" {
 		return name
@@ -198,12 +202,12 @@ func nothing(im *ImageReport) string {
 	}
 	above := max(len(im.Layers)-im.Base.Layers, 0)
 	if im.Base.Layers == 0 {
-		return Count(above, "layer") + " in all"
+		return history.Count(above, "layer") + " in all"
 	}
 	if above == 0 {
 		return "no layer above " + name
 	}
-	return Count(above, "layer") + " above " + name
+	return history.Count(above, "layer") + " above " + name
 }
 
 // totals is the table of before and after.
@@ -286,7 +290,7 @@ func (c *Choice) shared() string {
 	if c.SharedLayers == 0 {
 		return "nothing"
 	}
-	return fmt.Sprintf("%s in %s", size(c.SharedBytes), Count(c.SharedLayers, "layer"))
+	return fmt.Sprintf("%s in %s", size(c.SharedBytes), history.Count(c.SharedLayers, "layer"))
 }
 
 // name is the base's, where that isn't what the option says.

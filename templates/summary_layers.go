@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"docker-flatten/history"
 )
 
 // layers is the table of the layers, newest first as docker history shows
@@ -104,7 +106,7 @@ func (s *summary) deleted(im *ImageReport) {
 	s.deletions("deleted from the base", gone)
 	s.deletions("replaced in the base", replaced)
 	if listed := deletedSum(im.Deleted); im.DeletedTotal.Count > listed.Count {
-		s.line(fmt.Sprintf("deleted or replaced besides: %s, %s", Count(im.DeletedTotal.Count-listed.Count, "path"), size(im.DeletedTotal.Bytes-listed.Bytes)))
+		s.line(fmt.Sprintf("deleted or replaced besides: %s, %s", history.Count(im.DeletedTotal.Count-listed.Count, "path"), size(im.DeletedTotal.Bytes-listed.Bytes)))
 	}
 }
 
@@ -136,7 +138,7 @@ func (s *summary) deletions(what string, all []DeletedPath) {
 	}
 	sum := deletedSum(all)
 	s.line("")
-	s.line(fmt.Sprintf("%s: %s, %s (still in its layers)", what, Count(sum.Count, "path"), size(sum.Bytes)))
+	s.line(fmt.Sprintf("%s: %s, %s (still in its layers)", what, history.Count(sum.Count, "path"), size(sum.Bytes)))
 	shown := largestDeleted(all, s.most())
 	t := table{right: []bool{true, false}, path: true}
 	for _, d := range shown {
@@ -146,7 +148,7 @@ func (s *summary) deletions(what string, all []DeletedPath) {
 	}
 	t.write(s)
 	if told := deletedSum(shown); told.Count < sum.Count {
-		s.line(fmt.Sprintf("  and %s more, %s", Count(sum.Count-told.Count, "path"), size(sum.Bytes-told.Bytes)))
+		s.line(fmt.Sprintf("  and %s more, %s", history.Count(sum.Count-told.Count, "path"), size(sum.Bytes-told.Bytes)))
 	}
 }
 
@@ -157,7 +159,7 @@ func (d *DeletedPath) words() (path, note string) {
 		path = directory(d.Path)
 	}
 	if d.Dir && d.Paths > 1 {
-		note = " (" + Count(d.Paths, "path") + ")"
+		note = " (" + history.Count(d.Paths, "path") + ")"
 	}
 	switch d.How {
 	case "emptied":
@@ -198,7 +200,7 @@ func (s *summary) wasted(im *ImageReport) {
 	default:
 		stays = fmt.Sprintf("; the base holds %s of it, and keeps that", size(n))
 	}
-	s.wrap("", "wasted: "+size(im.WastedTotal.Bytes)+" in "+Count(im.WastedTotal.Count, "file")+stays)
+	s.wrap("", "wasted: "+size(im.WastedTotal.Bytes)+" in "+history.Count(im.WastedTotal.Count, "file")+stays)
 	t := table{right: []bool{true, false, false}, path: true}
 	shown := im.Causes[:min(len(im.Causes), s.most())]
 	for i := range shown {
@@ -222,7 +224,7 @@ func (s *summary) wasted(im *ImageReport) {
 		rest.Bytes += c.Bytes
 	}
 	if rest.Count > 0 {
-		s.line(fmt.Sprintf("  and %s more, %s", Count(rest.Count, "file"), size(rest.Bytes)))
+		s.line(fmt.Sprintf("  and %s more, %s", history.Count(rest.Count, "file"), size(rest.Bytes)))
 	}
 }
 

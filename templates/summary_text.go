@@ -1,7 +1,6 @@
 package templates
 
 import (
-	"strconv"
 	"strings"
 	"unicode"
 
@@ -160,12 +159,4 @@ func (t *table) write(s *summary) {
 			s.wrapIn("", strings.Repeat(" ", 10), strings.TrimSpace(row.below))
 		}
 	}
-}
-
-// Count writes a number with its noun: "1 layer", "3 layers".
-func Count(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return strconv.Itoa(n) + " " + noun
 }

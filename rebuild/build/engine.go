@@ -38,22 +38,20 @@ type ContextFile struct {
 type EngineOptions struct {
 	Dockerfile []byte        // its FROM names an image that the engine has, or scratch
 	Files      []ContextFile // in the order in which they are sent
-	Tags       []string      // names for the result; none leaves it untagged
 	Platform   string        // os/arch[/variant] of the result; "" leaves it to the daemon
-	// BuildKit builds with BuildKit rather than with the classic builder.
-	// Whiteouts in a file that ADD unpacks then become literal .wh. files on
-	// every store but containerd's, and FROM can't be an ID.
-	BuildKit bool
-	Progress io.Writer // the classic builder's output, line by line; may be nil
 }
 
-// Engine has the daemon build the Dockerfile and returns the image's ID. It
-// uses no cache, pulls nothing, gives containers no network and leaves none
-// behind. The classic builder turns whiteouts in an unpacked file into
-// deletions. Both builders add PATH to a config without one.
+// Engine has the daemon's classic builder build the Dockerfile and returns the
+// ID of the image, which gets no name. It uses no cache, pulls nothing, gives
+// containers no network and leaves none behind. The builder turns whiteouts in
+// an unpacked file into deletions, and adds PATH to a config without one.
+//
+// BuildKit would do no good: in every store but containerd's it makes literal
+// .wh. files of the whiteouts, and its FROM takes no ID.
 //
 // An error of a file's Write is returned so that errors.As finds it, and so is a
-// *RefusedError. The error is ErrNoClassicBuilder if the daemon doesn't have the builder asked for.
+// *RefusedError. The error is ErrNoClassicBuilder if the daemon has only
+// BuildKit.
 func Engine(ctx context.Context, cli *client.Client, opt EngineOptions) (id string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -72,7 +70,7 @@ func Engine(ctx context.Context, cli *client.Client, opt EngineOptions) (id stri
 
 	response, err := cli.ImageBuild(ctx, body, buildOptions(opt))
 	if err == nil {
-		id, err = follow(response.Body, opt)
+		id, err = follow(response.Body)
 		response.Body.Close()
 	}
 	if errors.Is(err, ErrNoClassicBuilder) {
@@ -85,7 +83,7 @@ func Engine(ctx context.Context, cli *client.Client, opt EngineOptions) (id stri
 	}
 	if err != nil {
 		switch {
-		case errdefs.IsNotImplemented(err) && !opt.BuildKit:
+		case errdefs.IsNotImplemented(err):
 			err = fmt.Errorf("%w: %w", ErrNoClassicBuilder, err)
 		case errdefs.IsInvalidArgument(err): // a Dockerfile that the daemon can't parse
 			err = &RefusedError{oneLine(err.Error())}
@@ -114,16 +112,12 @@ func buildOptions(opt EngineOptions) build.ImageBuildOptions {
 	o := build.ImageBuildOptions{
 		Version:     build.BuilderV1,
 		Dockerfile:  "Dockerfile",
-		Tags:        opt.Tags,
 		NoCache:     true,
 		Remove:      true,
 		ForceRemove: true,
 		NetworkMode: "none",
 		Platform:    opt.Platform,
 		BuildArgs:   map[string]*string{},
-	}
-	if opt.BuildKit {
-		o.Version = build.BuilderBuildKit
 	}
 	newline := "\n"
 	for _, name := range newlineArguments(opt.Dockerfile) {
@@ -166,7 +160,6 @@ func writeContext(ctx context.Context, w io.Writer, opt EngineOptions) error {
 // message is what the daemon streams: github.com/docker/docker/pkg/jsonmessage.
 type message struct {
 	ID     string `json:"id"`
-	Stream string `json:"stream"`
 	Error  string `json:"error"`
 	Detail *struct {
 		Message string `json:"message"`
@@ -175,10 +168,8 @@ type message struct {
 }
 
 // follow reads the daemon's messages to their end and returns the image's ID.
-func follow(r io.Reader, opt EngineOptions) (string, error) {
+func follow(r io.Reader) (string, error) {
 	id := ""
-	lines := lineWriter{w: opt.Progress}
-	defer lines.end()
 	for d := json.NewDecoder(r); ; {
 		var m message
 		switch err := d.Decode(&m); {
@@ -189,7 +180,7 @@ func follow(r io.Reader, opt EngineOptions) (string, error) {
 		case err != nil:
 			return "", fmt.Errorf("read the daemon's messages: %w", err)
 		}
-		if strings.HasPrefix(m.ID, "moby.buildkit.") && !opt.BuildKit {
+		if strings.HasPrefix(m.ID, "moby.buildkit.") {
 			return "", ErrNoClassicBuilder
 		}
 		switch {
@@ -197,11 +188,8 @@ func follow(r io.Reader, opt EngineOptions) (string, error) {
 			return "", &RefusedError{oneLine(m.Detail.Message)}
 		case m.Error != "":
 			return "", &RefusedError{oneLine(m.Error)}
-		case m.Stream != "":
-			lines.write(m.Stream)
 		case len(m.Aux) > 0:
 			var aux struct{ ID string }
-			// BuildKit's trace is a string instead: no ID in it.
 			if json.Unmarshal(m.Aux, &aux) == nil && aux.ID != "" {
 				id = aux.ID
 			}
@@ -210,37 +198,3 @@ func follow(r io.Reader, opt EngineOptions) (string, error) {
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
-
-// lineWriter passes whole lines on: the daemon cuts its output anywhere.
-type lineWriter struct {
-	w    io.Writer
-	rest string
-}
-
-func (l *lineWriter) write(s string) {
-	if l.w == nil {
-		return
-	}
-	l.rest += s
-	for {
-		line, rest, found := strings.Cut(l.rest, "\n")
-		if !found {
-			return
-		}
-		l.line(line)
-		l.rest = rest
-	}
-}
-
-func (l *lineWriter) line(s string) {
-	if s = strings.TrimRight(s, "\r "); s != "" {
-		// Progress is not worth a failed build.
-		_, _ = io.WriteString(l.w, s+"\n")
-	}
-}
-
-func (l *lineWriter) end() {
-	if l.w != nil {
-		l.line(l.rest)
-	}
-}

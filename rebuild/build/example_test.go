@@ -11,7 +11,7 @@ func ExampleInterpret() {
 	base := &history.Image{}
 	base.Config.Env = []string{"PATH=/bin", "LANG=C"}
 	base.Config.Cmd = []string{"sh"}
-	result, err := build.Interpret([]byte(`FROM debian:12
+	image, err := build.Interpret([]byte(`FROM debian:12
 MAINTAINER Jo
 ADD layer.tar.gz /
 ENV LANG=C.UTF-8 APP=/srv
@@ -21,14 +21,7 @@ ENTRYPOINT ["/srv/app"]
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(result.Image.Author, result.Image.Config.Env, result.Image.Config.Cmd)
-	for _, entry := range result.History {
-		fmt.Println(entry.Text)
-	}
+	fmt.Println(image.Author, image.Config.Env, image.Config.Cmd)
 	// Output:
 	// Jo [PATH=/bin LANG=C.UTF-8 APP=/srv] []
-	// MAINTAINER Jo
-	// ADD layer.tar.gz /
-	// ENV LANG=C.UTF-8 APP=/srv
-	// ENTRYPOINT ["/srv/app"]
 }

@@ -34,8 +34,8 @@ func FuzzInterpret(f *testing.F) {
 		if (err == nil) != (err2 == nil) {
 			t.Fatalf("first %v, then %v", err, err2)
 		}
-		if err == nil && dump(got.Image) != dump(again.Image) {
-			t.Errorf("first %s, then %s", dump(got.Image), dump(again.Image))
+		if err == nil && dump(got) != dump(again) {
+			t.Errorf("first %s, then %s", dump(got), dump(again))
 		}
 	})
 }

@@ -14,33 +14,6 @@ import (
 	"docker-flatten/history"
 )
 
-// Result is what a Dockerfile makes of its base.
-type Result struct {
-	From  string         // what FROM names
-	Image *history.Image // the base's config document after all instructions; its history and rootfs are the base's
-	// Classic is what the classic builder makes of it, where that differs from
-	// BuildKit: it forgets the base's author, and its HEALTHCHECK takes each
-	// value that is zero from the health check before. It is Image itself where
-	// nothing differs. Both builders also add PATH to a config without one, and
-	// BuildKit, FROM scratch, sets the working directory "/".
-	Classic  *history.Image
-	Sources  []string // the files of the context that ADD unpacks into /, in order
-	Removals []string // the paths that RUN rm deletes, in order
-	// Discarded are those of Removals that lie in a volume which is declared
-	// before: the classic builder mounts a copy there for the command and
-	// throws it away, so that the deletion isn't in the image.
-	Discarded []string
-	History   []Entry // one for each instruction after FROM that leaves a history entry, in order
-}
-
-// Entry is one instruction.
-type Entry struct {
-	Line  int    // in the Dockerfile, from 1
-	Name  string // the keyword in upper case
-	Text  string // the whole instruction with its continued lines joined
-	Layer bool   // whether it makes a layer: ADD and RUN
-}
-
 // LineError is an error of Interpret with the line it is about.
 type LineError struct {
 	Line int
@@ -55,20 +28,23 @@ func (e *LineError) Unwrap() error { return e.Err }
 
 // Interpret carries out the metadata half of a generated Dockerfile on a copy
 // of the base's config document (for FROM scratch what the builders start from,
-// nil for nothing at all) by the rules of the builders: those of dispatchers.go
-// in moby/builder/dockerfile and convert.go in
-// buildkit/frontend/dockerfile/dockerfile2llb, which agree for what a generated
-// Dockerfile has, but for Result.Classic. It touches no file.
+// nil for nothing at all) and returns it, with the base's history and rootfs. It
+// follows the rules of the builders: dispatchers.go in moby/builder/dockerfile
+// and convert.go in buildkit/frontend/dockerfile/dockerfile2llb. Where these
+// differ, it follows BuildKit. It touches no file.
 //
 // Unlike those builders it adds no PATH to a config without one. ArgsEscaped,
-// which they set each by rules of its own, stays the base's; so does the
-// author, as with BuildKit.
+// which they set each by rules of its own, stays the base's.
 //
 // Only what a generated Dockerfile can have is taken: one FROM; metadata; ADD
 // of files into /; RUN rm in JSON form; ARG. An argument without a default is
 // taken as a newline, since that is the only one the Dockerfile needs from
 // outside. Anything else is a *LineError.
-func Interpret(dockerfile []byte, base *history.Image) (*Result, error) {
+func Interpret(dockerfile []byte, base *history.Image) (*history.Image, error) {
+	if i := bytes.IndexByte(dockerfile, 0); i >= 0 {
+		// The shell lexer would complain on the standard error.
+		return nil, &LineError{1 + bytes.Count(dockerfile[:i], []byte("\n")), errors.New("a NUL")}
+	}
 	parsed, err := parser.Parse(bytes.NewReader(dockerfile))
 	if err != nil {
 		return nil, parseError(err)
@@ -91,7 +67,7 @@ func Interpret(dockerfile []byte, base *history.Image) (*Result, error) {
 		c, err := instruction(node)
 		if err == nil {
 			if i == 0 {
-				err = s.from(c)
+				err = from(c)
 			} else {
 				err = s.dispatch(c, node)
 			}
@@ -100,8 +76,7 @@ func Interpret(dockerfile []byte, base *history.Image) (*Result, error) {
 			return nil, &LineError{node.StartLine, err}
 		}
 	}
-	s.classic()
-	return s.result, nil
+	return s.image, nil
 }
 
 // instruction parses an instruction without the comments above it: BuildKit
@@ -122,8 +97,8 @@ func parseError(err error) error {
 	return fmt.Errorf("interpret dockerfile: %w", err)
 }
 
-// from takes the first instruction.
-func (s *state) from(c any) error {
+// from checks the first instruction.
+func from(c any) error {
 	stage, ok := c.(*instructions.Stage)
 	switch {
 	case !ok:
@@ -133,6 +108,5 @@ func (s *state) from(c any) error {
 	case strings.Contains(stage.BaseName, "$"):
 		return errors.New("FROM takes no variable here")
 	}
-	s.result.From = stage.BaseName
 	return nil
 }

@@ -95,7 +95,7 @@ func TestInterpretFollowsTheBuilders(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if a, b := dump(got.Image), dump(want); a != b {
+			if a, b := dump(got), dump(want); a != b {
 				t.Errorf("got  %s\nwant %s", a, b)
 			}
 			if !reflect.DeepEqual(base, baseImage()) {
@@ -121,13 +121,13 @@ func TestInterpretOfAWindowsBase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := got.Image.Config
+	c := got.Config
 	if !slices.Equal(c.Env, []string{`PATH=C:\y`}) || c.WorkingDir != `C:\app` || !slices.Equal(c.Cmd, []string{"cmd", "/S", "/C", "dir"}) {
 		t.Errorf("got %+v", c)
 	}
 }
 
-func TestInterpretReportsTheBuild(t *testing.T) {
+func TestInterpretTakesAllThatAGeneratedDockerfileHas(t *testing.T) {
 	got, err := build.Interpret([]byte(`# head
 FROM debian:12
 ARG NL
@@ -135,6 +135,7 @@ MAINTAINER me
 RUN ["rm", "-rf", "--", \
      "/a b", \
      "/c"]
+RUN ["sh", "-c", "p=$(printf '/base/caf\\351\\012.'); rm -rf -- \"${p%.}\""]
 ADD layer.tar.gz /
 ENV A=1 \
     B=2
@@ -145,59 +146,18 @@ EOF
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.From != "debian:12" || !slices.Equal(got.Sources, []string{"layer.tar.gz"}) || !slices.Equal(got.Removals, []string{"/a b", "/c"}) {
-		t.Errorf("got %+v", got)
-	}
-	want := []build.Entry{
-		{Line: 4, Name: "MAINTAINER", Text: "MAINTAINER me"},
-		{Line: 5, Name: "RUN", Text: `RUN ["rm", "-rf", "--",      "/a b",      "/c"]`, Layer: true},
-		{Line: 8, Name: "ADD", Text: "ADD layer.tar.gz /", Layer: true},
-		{Line: 9, Name: "ENV", Text: "ENV A=1     B=2"},
-		{Line: 11, Name: "ONBUILD", Text: "ONBUILD RUN <<EOF\nx\nEOF"},
-	}
-	if !slices.Equal(got.History, want) {
-		t.Errorf("got  %+v\nwant %+v", got.History, want)
-	}
-}
-
-func TestInterpretTellsWhatTheClassicBuilderDoesOtherwise(t *testing.T) {
-	got, err := build.Interpret([]byte("FROM base\nHEALTHCHECK --timeout=2s CMD x\n"), baseImage())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if h := got.Image.Config.Healthcheck; h.Interval != 0 {
-		t.Errorf("BuildKit takes over the interval %s", h.Interval)
-	}
-	if h := got.Classic.Config.Healthcheck; h.Interval != time.Minute || h.Timeout != 2*time.Second || got.Classic.Author != "" {
-		t.Errorf("got %+v, author %q", h, got.Classic.Author)
-	}
-	got, err = build.Interpret([]byte("FROM scratch\nMAINTAINER me\nHEALTHCHECK CMD x\n"), nil)
-	if err != nil || got.Classic != got.Image {
-		t.Errorf("got a difference: %v, %v", got, err)
-	}
-}
-
-func TestInterpretTellsDeletionsThatTheClassicBuilderDiscards(t *testing.T) {
-	got, err := build.Interpret([]byte(`FROM base
-VOLUME /late/
-RUN ["rm", "-rf", "--", "/base", "/base/a", "/basement/b", "/late/c"]
-RUN ["sh", "-c", "p=$(printf '/base/caf\\351\\012.'); rm -rf -- \"${p%.}\""]
-VOLUME /etc
-`), baseImage())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := []string{"/base", "/base/a", "/basement/b", "/late/c", "/base/caf\xe9\n"}; !slices.Equal(got.Removals, want) {
-		t.Errorf("removals %q", got.Removals)
-	}
-	if want := []string{"/base/a", "/late/c", "/base/caf\xe9\n"}; !slices.Equal(got.Discarded, want) {
-		t.Errorf("discarded %q", got.Discarded)
+	want := &history.Image{}
+	want.Author = "me"
+	want.Config.Env = []string{"A=1", "B=2"}
+	want.Config.OnBuild = []string{"RUN <<EOF\nx\nEOF"}
+	if a, b := dump(got), dump(want); a != b {
+		t.Errorf("got  %s\nwant %s", a, b)
 	}
 }
 
 func TestInterpretIgnoresDirectivesOfTheLinter(t *testing.T) {
 	got, err := build.Interpret([]byte("FROM a\n# check=error=true\nUSER b\n"), nil)
-	if err != nil || got.Image.Config.User != "b" {
+	if err != nil || got.Config.User != "b" {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
@@ -212,23 +172,28 @@ func TestInterpretRefusesWhatAGeneratedDockerfileCantHave(t *testing.T) {
 		"FROM --platform=linux/arm64 a": "interpret dockerfile: line 1: FROM takes nothing but the base here",
 		"FROM a\nFROM b":                "interpret dockerfile: line 2: a second FROM",
 		"FROM scratch\n\nRUN a":         `interpret dockerfile: line 3: RUN takes nothing but ["rm", "-rf", "--", "/path", …] here`,
-		`FROM a` + "\n" + `RUN ["rm", "-rf", "--", "/"]`: `interpret dockerfile: line 2: RUN removes "/", which is no absolute path below /`,
-		"FROM a\nRUN --network=none [\"rm\"]":            "interpret dockerfile: line 2: RUN takes no flags here",
-		"FROM a\nCOPY a /":                               "interpret dockerfile: line 2: no generated dockerfile has this instruction",
-		"FROM a\nADD a /b":                               "interpret dockerfile: line 2: ADD takes one file of the context and / here",
-		"FROM a\nADD a b /":                              "interpret dockerfile: line 2: ADD takes one file of the context and / here",
-		"FROM a\nADD https://example.com/ /":             "interpret dockerfile: line 2: ADD takes one file of the context and / here",
-		"FROM a\nADD --chown=1 a /":                      "interpret dockerfile: line 2: ADD takes no flags here",
-		"FROM a\nADD <<EOF /\nx\nEOF":                    "interpret dockerfile: line 2: ADD takes one file of the context and / here",
-		"FROM a\nNONSENSE x":                             "interpret dockerfile: line 2: unknown instruction: NONSENSE",
-		"FROM a\nWORKDIR \"\"":                           "interpret dockerfile: line 2: WORKDIR is empty",
-		"FROM a\nVOLUME \"\"":                            "interpret dockerfile: line 2: a volume's path is empty",
-		"FROM a\nSTOPSIGNAL no":                          "interpret dockerfile: line 2: invalid signal: no",
-		"FROM a\nSTOPSIGNAL --x 9":                       "interpret dockerfile: line 2: STOPSIGNAL takes no flags here",
-		"FROM a\nEXPOSE x":                               "interpret dockerfile: line 2: invalid containerPort: x",
-		"FROM a\nENV A=\"":                               `interpret dockerfile: line 2: failed to process "\"": unexpected end of statement while looking for matching double-quote`,
-		"# escape=`\nFROM a":                             "interpret dockerfile: line 1: the escape character isn't the default",
-		"FROM a\nENV A=1 \\\n\n B=2":                     "interpret dockerfile: line 4: an empty line in the middle of an instruction",
+		`FROM a` + "\n" + `RUN ["rm", "-rf", "--", "/"]`:     `interpret dockerfile: line 2: RUN removes "/", which is no absolute path below /`,
+		"FROM a\nRUN --network=none [\"rm\"]":                "interpret dockerfile: line 2: RUN takes no flags here",
+		"FROM a\nCOPY a /":                                   "interpret dockerfile: line 2: no generated dockerfile has this instruction",
+		"FROM a\nADD a /b":                                   "interpret dockerfile: line 2: ADD takes one file of the context and / here",
+		"FROM a\nADD a b /":                                  "interpret dockerfile: line 2: ADD takes one file of the context and / here",
+		"FROM a\nADD https://example.com/ /":                 "interpret dockerfile: line 2: ADD takes one file of the context and / here",
+		"FROM a\nADD --chown=1 a /":                          "interpret dockerfile: line 2: ADD takes no flags here",
+		"FROM a\nADD <<EOF /\nx\nEOF":                        "interpret dockerfile: line 2: ADD takes one file of the context and / here",
+		"FROM a\nNONSENSE x":                                 "interpret dockerfile: line 2: unknown instruction: NONSENSE",
+		"FROM a\nWORKDIR \"\"":                               "interpret dockerfile: line 2: WORKDIR is empty",
+		"FROM a\nVOLUME \"\"":                                "interpret dockerfile: line 2: a volume's path is empty",
+		"FROM a\nSTOPSIGNAL no":                              "interpret dockerfile: line 2: invalid signal: no",
+		"FROM a\nSTOPSIGNAL --x 9":                           "interpret dockerfile: line 2: STOPSIGNAL takes no flags here",
+		"FROM a\nEXPOSE x":                                   "interpret dockerfile: line 2: invalid containerPort: x",
+		"FROM a\nLABEL a=\x00":                               "interpret dockerfile: line 2: a NUL",
+		"FROM a\nUSER \xff":                                  "interpret dockerfile: line 2: a value isn't UTF-8",
+		"FROM a\nEXPOSE \xff":                                "interpret dockerfile: line 2: a value isn't UTF-8",
+		"FROM a\nEXPOSE " + strings.Repeat("1-65535 ", 1000): "interpret dockerfile: line 2: EXPOSE names more ports than there are",
+		"FROM a\nEXPOSE " + strings.Repeat("127.0.0.1::1-65535 ", 1000): "interpret dockerfile: line 2: EXPOSE names more ports than there are",
+		"FROM a\nENV A=\"":           `interpret dockerfile: line 2: failed to process "\"": unexpected end of statement while looking for matching double-quote`,
+		"# escape=`\nFROM a":         "interpret dockerfile: line 1: the escape character isn't the default",
+		"FROM a\nENV A=1 \\\n\n B=2": "interpret dockerfile: line 4: an empty line in the middle of an instruction",
 	} {
 		_, err := build.Interpret([]byte(text), nil)
 		if err == nil || err.Error() != want {
@@ -239,7 +204,7 @@ func TestInterpretRefusesWhatAGeneratedDockerfileCantHave(t *testing.T) {
 			t.Errorf("%q: no line in %T", text, err)
 		}
 	}
-	if r, err := build.Interpret([]byte("FROM scratch"), baseImage()); err != nil || !reflect.DeepEqual(r.Image.Config, baseImage().Config) {
+	if r, err := build.Interpret([]byte("FROM scratch"), baseImage()); err != nil || !reflect.DeepEqual(r.Config, baseImage().Config) {
 		t.Errorf("what FROM scratch begins with isn't taken: %v", err)
 	}
 	base := &history.Image{}

@@ -3,7 +3,6 @@ package build
 import (
 	"errors"
 	"fmt"
-	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,7 +12,7 @@ import (
 )
 
 // run takes the removal of paths only; nothing is carried out.
-func (s *state) run(c *instructions.RunCommand) error {
+func run(c *instructions.RunCommand) error {
 	paths, ok := removed(c.CmdLine)
 	if !ok || c.PrependShell || len(c.Files) > 0 {
 		return errors.New(`RUN takes nothing but ["rm", "-rf", "--", "/path", …] here`)
@@ -22,14 +21,7 @@ func (s *state) run(c *instructions.RunCommand) error {
 		if !strings.HasPrefix(p, "/") || p == "/" {
 			return fmt.Errorf("RUN removes %q, which is no absolute path below /", p)
 		}
-		for v := range s.config.Volumes {
-			if strings.HasPrefix(p, strings.TrimSuffix(path.Clean(v), "/")+"/") {
-				s.result.Discarded = append(s.result.Discarded, p)
-				break
-			}
-		}
 	}
-	s.result.Removals = append(s.result.Removals, paths...)
 	return nil
 }
 

@@ -3,23 +3,33 @@ package build
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
-	"strconv"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/docker/go-connections/nat"
 )
 
 // expand replaces the variables in a word and takes its quotes away.
 func (s *state) expand(word string) (string, error) {
+	if !utf8.ValidString(word) {
+		return "", errUTF8
+	}
 	v, _, err := s.lex.ProcessWord(word, s)
 	return v, err
 }
 
+// errUTF8 is about what the shell lexer would change, and complain about on the
+// standard error.
+var errUTF8 = errors.New("a value isn't UTF-8")
+
 // Get returns a variable's value, for the shell lexer: ENV wins over ARG.
+// Names have their case here, in a Windows image too.
 func (s *state) Get(key string) (string, bool) {
-	for _, e := range s.config.Env {
-		if k, v, _ := strings.Cut(e, "="); k == key {
+	if i, ok := s.env[s.envName(key)]; ok {
+		if k, v, _ := strings.Cut(s.config.Env[i], "="); k == key {
 			return v, true
 		}
 	}
@@ -29,35 +39,55 @@ func (s *state) Get(key string) (string, bool) {
 
 // Keys returns the names of all variables, for the shell lexer.
 func (s *state) Keys() []string {
-	var keys []string
+	keys := slices.Collect(maps.Keys(s.args))
 	for _, e := range s.config.Env {
 		k, _, _ := strings.Cut(e, "=")
-		keys = append(keys, k)
-	}
-	for k := range s.args {
 		keys = append(keys, k)
 	}
 	return keys
 }
 
-// expose adds ports; of all instructions, only EXPOSE makes several words of
-// one when it expands variables.
+// allPorts is the number of ports that there are: of tcp, udp and sctp.
+const allPorts = 3 << 16
+
+// expose adds ports. Of all instructions, only EXPOSE makes several words of one
+// when it expands variables.
 func (s *state) expose(words []string) error {
 	for _, w := range words {
+		if !utf8.ValidString(w) {
+			return errUTF8
+		}
 		ports, err := s.lex.ProcessWords(w, s)
 		if err != nil {
 			return err
 		}
-		set, _, err := nat.ParsePortSpecs(ports)
-		if err != nil {
-			return err
+		for _, p := range ports {
+			if err := s.exposePort(p); err != nil {
+				return err
+			}
 		}
-		if s.config.ExposedPorts == nil {
-			s.config.ExposedPorts = map[string]struct{}{}
-		}
-		for p := range set {
-			s.config.ExposedPorts[string(p)] = struct{}{}
-		}
+	}
+	return nil
+}
+
+// exposePort adds a port or a range of ports.
+func (s *state) exposePort(spec string) error {
+	_, numbers := nat.SplitProtoPort(spec[strings.LastIndexByte(spec, ':')+1:])
+	if first, last, err := nat.ParsePortRange(numbers); err == nil {
+		s.ports += int(last-first) + 1
+	}
+	if s.ports > allPorts {
+		return errors.New("EXPOSE names more ports than there are")
+	}
+	ports, err := nat.ParsePortSpec(spec)
+	if err != nil {
+		return err
+	}
+	if s.config.ExposedPorts == nil {
+		s.config.ExposedPorts = map[string]struct{}{}
+	}
+	for _, p := range ports {
+		s.config.ExposedPorts[string(p.Port)] = struct{}{}
 	}
 	return nil
 }
@@ -94,38 +124,4 @@ func (s *state) workdir(p string) error {
 	}
 	s.config.WorkingDir = path.Clean(p)
 	return nil
-}
-
-// signals are the names of Linux's signals, in the list of
-// github.com/moby/sys/signal by which builders check STOPSIGNAL.
-const signals = " ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT" +
-	" SEGV STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ "
-
-// validSignal tells whether the builders take a signal: a number that isn't
-// zero, or a name with or without SIG; RTMIN+1 to RTMIN+15, RTMAX-14 to
-// RTMAX-1.
-func validSignal(signal string) bool {
-	if n, err := strconv.Atoi(signal); err == nil {
-		return n != 0
-	}
-	name := strings.TrimPrefix(strings.ToUpper(signal), "SIG")
-	if name == "" || strings.Contains(name, " ") {
-		return false
-	}
-	if offset, ok := strings.CutPrefix(name, "RTMIN"); ok {
-		return realtime(offset, "+", 15)
-	}
-	if offset, ok := strings.CutPrefix(name, "RTMAX"); ok {
-		return realtime(offset, "-", 14)
-	}
-	return strings.Contains(signals, " "+name+" ")
-}
-
-func realtime(offset, sign string, most int) bool {
-	if offset == "" {
-		return true
-	}
-	digits, ok := strings.CutPrefix(offset, sign)
-	n, err := strconv.Atoi(digits)
-	return ok && err == nil && n >= 1 && n <= most && strconv.Itoa(n) == digits
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -17,32 +16,47 @@ import (
 
 // state is the config while the instructions are carried out.
 type state struct {
-	result  *Result
-	config  *history.Config // result.Image.Config
+	image   *history.Image
+	config  *history.Config // the image's
 	windows bool
-	cmdSet  bool                 // this Dockerfile has set CMD, so that ENTRYPOINT leaves it
-	args    map[string]string    // ARG
-	author  bool                 // this Dockerfile has set MAINTAINER
-	health  *history.Healthcheck // what the classic builder has made of HEALTHCHECK
+	env     map[string]int    // where the config has its variables, by envName
+	args    map[string]string // ARG
+	ports   int               // how many EXPOSE has named
+	cmdSet  bool              // this Dockerfile has set CMD, so that ENTRYPOINT leaves it
 	lex     *shell.Lex
 }
 
 func newState(base *history.Image) (*state, error) {
 	s := &state{
-		result: &Result{Image: &history.Image{}},
-		args:   map[string]string{},
-		lex:    shell.NewLex(parser.DefaultEscapeToken),
+		image: &history.Image{},
+		env:   map[string]int{},
+		args:  map[string]string{},
+		lex:   shell.NewLex(parser.DefaultEscapeToken),
 	}
 	if base != nil {
 		if n := len(base.Config.OnBuild); n > 0 {
 			return nil, errors.New("interpret dockerfile: the base has ONBUILD triggers, which would be carried out")
 		}
-		*s.result.Image = clone(*base)
+		*s.image = clone(*base)
 	}
-	s.config = &s.result.Image.Config
-	s.health = s.config.Healthcheck
-	s.windows = s.result.Image.OS == "windows"
+	s.config = &s.image.Config
+	s.windows = s.image.OS == "windows"
+	for i, e := range s.config.Env {
+		key, _, _ := strings.Cut(e, "=")
+		if _, ok := s.env[s.envName(key)]; !ok {
+			s.env[s.envName(key)] = i
+		}
+	}
 	return s, nil
+}
+
+// envName is a variable's name as names are compared: without case in a Windows
+// image.
+func (s *state) envName(key string) string {
+	if s.windows {
+		return strings.ToLower(strings.ToUpper(key))
+	}
+	return key
 }
 
 // clone copies what the instructions change in place.
@@ -75,30 +89,7 @@ func (s *state) dispatch(c any, node *parser.Node) error {
 			return err
 		}
 	}
-	if err := s.apply(c); err != nil {
-		return err
-	}
-	if name == "ARG" {
-		// An argument leaves nothing in the image.
-		return nil
-	}
-	s.result.History = append(s.result.History, Entry{
-		Line:  node.StartLine,
-		Name:  name,
-		Text:  original(node),
-		Layer: name == "ADD" || name == "RUN",
-	})
-	return nil
-}
-
-// original is the instruction's text with the here-documents of a trigger.
-func original(node *parser.Node) string {
-	var b strings.Builder
-	b.WriteString(strings.TrimSpace(node.Original))
-	for _, h := range node.Heredocs {
-		b.WriteString("\n" + h.Content + h.Name)
-	}
-	return b.String()
+	return s.apply(c)
 }
 
 func (s *state) apply(c any) error {
@@ -134,18 +125,16 @@ func (s *state) apply(c any) error {
 	case *instructions.ShellCommand:
 		config.Shell = c.Shell
 	case *instructions.StopSignalCommand:
-		if !validSignal(c.Signal) {
+		if !history.KnownSignal(c.Signal) {
 			return fmt.Errorf("invalid signal: %s", c.Signal)
 		}
 		config.StopSignal = c.Signal
 	case *instructions.HealthCheckCommand:
 		config.Healthcheck = c.Health
-		s.health = inherit(c.Health, s.health)
 	case *instructions.OnbuildCommand:
 		config.OnBuild = append(config.OnBuild, c.Expression)
 	case *instructions.MaintainerCommand:
-		s.result.Image.Author = c.Maintainer
-		s.author = true
+		s.image.Author = c.Maintainer
 	case *instructions.ArgCommand:
 		for _, a := range c.Args {
 			if a.Value != nil {
@@ -155,9 +144,9 @@ func (s *state) apply(c any) error {
 			}
 		}
 	case *instructions.AddCommand:
-		return s.add(c)
+		return add(c)
 	case *instructions.RunCommand:
-		return s.run(c)
+		return run(c)
 	case *instructions.Stage:
 		return errors.New("a second FROM")
 	default:
@@ -166,59 +155,15 @@ func (s *state) apply(c any) error {
 	return nil
 }
 
-// inherit is what moby's daemon (merge in daemon/commit.go) makes of a health
-// check while the classic builder commits it: the container that it creates for
-// that shares the health check, and has the zero values filled in from the
-// image before.
-func inherit(h, before *history.Healthcheck) *history.Healthcheck {
-	if before == nil {
-		return h
-	}
-	c := *h
-	if c.Interval == 0 {
-		c.Interval = before.Interval
-	}
-	if c.Timeout == 0 {
-		c.Timeout = before.Timeout
-	}
-	if c.StartPeriod == 0 {
-		c.StartPeriod = before.StartPeriod
-	}
-	if c.StartInterval == 0 {
-		c.StartInterval = before.StartInterval
-	}
-	if c.Retries == 0 {
-		c.Retries = before.Retries
-	}
-	return &c
-}
-
-// classic sets the result's Classic.
-func (s *state) classic() {
-	im := s.result.Image
-	author := im.Author
-	if !s.author {
-		author = ""
-	}
-	s.result.Classic = im
-	if author != im.Author || !reflect.DeepEqual(s.health, im.Config.Healthcheck) {
-		c := *im
-		c.Author = author
-		c.Config.Healthcheck = s.health
-		s.result.Classic = &c
-	}
-}
-
-// setEnv overwrites a variable in its place or appends it. Windows images
-// compare names without case.
+// setEnv overwrites a variable in its place or appends it.
 func (s *state) setEnv(key, value string) {
-	for i, e := range s.config.Env {
-		if k, _, _ := strings.Cut(e, "="); k == key || s.windows && strings.EqualFold(k, key) {
-			s.config.Env[i] = key + "=" + value
-			return
-		}
+	i, ok := s.env[s.envName(key)]
+	if !ok {
+		i = len(s.config.Env)
+		s.env[s.envName(key)] = i
+		s.config.Env = append(s.config.Env, "")
 	}
-	s.config.Env = append(s.config.Env, key+"="+value)
+	s.config.Env[i] = key + "=" + value
 }
 
 // commandLine puts the shell before a command in shell form.
@@ -236,10 +181,9 @@ func (s *state) commandLine(c instructions.ShellDependantCmdLine) []string {
 	return append(slices.Clone(sh), strings.Join(c.CmdLine, " "))
 }
 
-func (s *state) add(c *instructions.AddCommand) error {
+func add(c *instructions.AddCommand) error {
 	if c.DestPath != "/" || len(c.SourceContents) > 0 || len(c.SourcePaths) != 1 || strings.Contains(c.SourcePaths[0], "://") {
 		return errors.New("ADD takes one file of the context and / here")
 	}
-	s.result.Sources = append(s.result.Sources, c.SourcePaths[0])
 	return nil
 }

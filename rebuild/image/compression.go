@@ -14,11 +14,14 @@ import (
 	"github.com/mholt/archiver/v4"
 )
 
-// The kinds of Compression.
+// The kinds of Compression. Layers aren't stored with the last two, but archives
+// are found compressed so.
 const (
 	Gzip         = "gzip"
 	Zstandard    = "zstd"
 	Uncompressed = "none"
+	XZ           = "xz"
+	Bzip2        = "bzip2"
 )
 
 // Compression says how a new layer is stored.
@@ -56,19 +59,19 @@ func (c Compression) String() string {
 	return c.Kind + ":" + strconv.Itoa(c.Level)
 }
 
-// or returns c with kind in the place of no kind.
-func (c Compression) or(kind string) Compression {
+// Or returns c with kind in the place of no kind.
+func (c Compression) Or(kind string) Compression {
 	if c.Kind == "" {
 		c.Kind = kind
 	}
 	return c
 }
 
-// writer returns a writer that compresses what it gets into w. The same bytes
+// Writer returns a writer that compresses what it gets into w. The same bytes
 // in give the same bytes out on any machine: gzip is cut into blocks of a fixed
 // size that are compressed in parallel, and its header has neither name nor
 // time.
-func (c Compression) writer(w io.Writer) (io.WriteCloser, error) {
+func (c Compression) Writer(w io.Writer) (io.WriteCloser, error) {
 	switch c.Kind {
 	case Gzip:
 		return archiver.Gz{CompressionLevel: c.Level, Multithreaded: true}.OpenWriter(w)
@@ -80,6 +83,10 @@ func (c Compression) writer(w io.Writer) (io.WriteCloser, error) {
 		return archiver.Zstd{EncoderOptions: []zstd.EOption{
 			zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(2),
 		}}.OpenWriter(w)
+	case XZ:
+		return archiver.Xz{}.OpenWriter(w)
+	case Bzip2:
+		return archiver.Bz2{}.OpenWriter(w)
 	case Uncompressed:
 		return nopWriteCloser{w}, nil
 	}
@@ -95,7 +102,7 @@ const longestMagic = 6
 
 // A format is a compression as it is found.
 type format struct {
-	kind string // Gzip, Zstandard, or one that layers can't be stored with: xz, bzip2
+	kind string
 	matcher
 }
 
@@ -112,8 +119,8 @@ func formatOf(head []byte) format {
 	for _, f := range []format{
 		{Gzip, archiver.Gz{Multithreaded: true}},
 		{Zstandard, archiver.Zstd{DecoderOptions: longWindow}},
-		{"xz", archiver.Xz{}},
-		{"bzip2", archiver.Bz2{}},
+		{XZ, archiver.Xz{}},
+		{Bzip2, archiver.Bz2{}},
 	} {
 		if m, err := f.Match(context.Background(), "", bytes.NewReader(head)); err == nil && m.ByStream {
 			return f
@@ -122,9 +129,12 @@ func formatOf(head []byte) format {
 	return format{kind: Uncompressed}
 }
 
-// decompress returns what r holds, uncompressed if it was compressed, and how
+// KindOf recognises a compression by the first bytes of a file.
+func KindOf(head []byte) string { return formatOf(head).kind }
+
+// Decompress returns what r holds, uncompressed if it was compressed, and how
 // it was. Closing the result doesn't close r.
-func decompress(r io.Reader) (plain io.ReadCloser, kind string, err error) {
+func Decompress(r io.Reader) (plain io.ReadCloser, kind string, err error) {
 	b := bufio.NewReaderSize(r, 64<<10)
 	head, err := b.Peek(longestMagic)
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -3,7 +3,9 @@ package image
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -42,8 +44,9 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// spaceHint helps where a temporary file didn't find room.
-func spaceHint(err error) string {
+// SpaceHint is a hint for an error of writing a temporary file, "" where the
+// disk isn't full.
+func SpaceHint(err error) string {
 	if errors.Is(err, syscall.ENOSPC) {
 		return "TMPDIR names the directory for temporary files; " + os.TempDir() + " is full"
 	}
@@ -59,7 +62,24 @@ type withDetail struct {
 func (e *withDetail) Error() string        { return e.text }
 func (e *withDetail) Is(target error) bool { return target == e.is }
 
-// detail returns an error that says text and is the sentinel is.
-func detail(is error, format string, args ...any) error {
+// Detail returns an error that has a text of its own and is the sentinel is.
+func Detail(is error, format string, args ...any) error {
 	return &withDetail{is: is, text: fmt.Sprintf(format, args...)}
+}
+
+// PathError says what the os package's error says of path, without naming it
+// twice.
+func PathError(op, path string, err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	e := &Error{Op: op, Object: path, Err: err}
+	if errors.Is(err, fs.ErrNotExist) {
+		e.Err = Detail(fs.ErrNotExist, "no such file or directory")
+		if op == "open" && filepath.Base(path) == path {
+			e.Hint = "to name an image of the Docker Engine, write docker-daemon:" + path
+		}
+	}
+	return e
 }

@@ -137,6 +137,9 @@ func Archive(images ...Image) []byte {
 
 func hash(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
 
+// Must stops a test at what can't fail but through a wrong fixture.
+func Must(err error) { must(err) }
+
 // must stops at what can't happen in memory but through a wrong fixture.
 func must(err error) {
 	if err != nil {

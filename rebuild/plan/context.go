@@ -12,7 +12,6 @@ import (
 	"docker-flatten/history"
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/layer"
-	"docker-flatten/templates"
 )
 
 // BaseFile is the name of the file in a build context that carries a base
@@ -44,7 +43,7 @@ func (p *Plan) Context() (*Context, error) {
 	replay := settle(p.Replay, removals)
 	if len(removals) > 0 && !hasRm(p.Tree, replay.Base) {
 		return nil, &image.Error{Op: "write context", Object: p.Source.Ref.String(),
-			Err:  fmt.Errorf("the image deletes %s of its base, which has no rm that a Dockerfile could run", templates.Count(len(removals), "path")),
+			Err:  fmt.Errorf("the image deletes %s of its base, which has no rm that a Dockerfile could run", history.Count(len(removals), "path")),
 			Hint: "use --base scratch, which has nothing to delete"}
 	}
 	from, err := p.from(replay)
@@ -102,10 +101,11 @@ func settle(replay history.Replay, removals []string) history.Replay {
 		return i < len(removals) && strings.HasPrefix(removals[i], dir)
 	}
 	for _, v := range slices.Sorted(maps.Keys(base.Config.Volumes)) {
-		if deletedBelow(v) {
+		declared := history.Step{Entry: -1, Name: "VOLUME", Args: []string{v}, Why: "the base's, declared after the deletions below it"}
+		if _, err := declared.Dockerfile(); err == nil && deletedBelow(v) {
 			delete(base.Config.Volumes, v)
 			replay.Cleared = append(replay.Cleared, "VOLUME "+v)
-			replay.After = append(replay.After, history.Step{Entry: -1, Name: "VOLUME", Args: []string{v}, Why: "the base's, declared after the deletions below it"})
+			replay.After = append(replay.After, declared)
 		}
 	}
 	var early, late []history.Step

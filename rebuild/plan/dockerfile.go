@@ -25,11 +25,11 @@ func (e *ConfigError) Error() string {
 // prove interprets a generated Dockerfile the way a builder does, and requires
 // the config to come out that the replay leads to.
 func prove(dockerfile []byte, replay history.Replay) error {
-	result, err := build.Interpret(dockerfile, replay.Base)
+	made, err := build.Interpret(dockerfile, replay.Base)
 	if err != nil {
 		return fmt.Errorf("read back the generated Dockerfile: %w", err)
 	}
-	if diff := history.Diff(replay.Result(), result.Image); len(diff) > 0 {
+	if diff := history.Diff(replay.Result(), made); len(diff) > 0 {
 		return &ConfigError{diff}
 	}
 	return nil

@@ -12,7 +12,6 @@ import (
 
 	"docker-flatten/history"
 	"docker-flatten/rebuild/image"
-	"docker-flatten/templates"
 )
 
 // LayerFile is the merged layer's name in a build context, and AddLayer how it
@@ -105,7 +104,7 @@ func (c *Config) stepEntry(old []json.RawMessage, s history.Step, created *time.
 	if s.Entry >= 0 && s.Why == "" && sameStep(c.instructions[s.Entry].Set, s) {
 		return setEmpty(old[s.Entry], true)
 	}
-	text, err := templates.Instruction(s)
+	text, err := s.Dockerfile()
 	if err != nil {
 		return nil, err
 	}

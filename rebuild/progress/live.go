@@ -95,7 +95,7 @@ func (d *live) Note(line string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.closed {
-		io.WriteString(d.bars, oneLine(line)+"\n") // a display that can't be shown must not stop the job
+		io.WriteString(d.bars, OneLine(line)+"\n") // a display that can't be shown must not stop the job
 	}
 }
 

@@ -37,7 +37,7 @@ type sample struct {
 
 func newMeter(stage, what string, total int64, now time.Time) *meter {
 	return &meter{
-		stage: oneLine(stage), what: oneLine(what), total: max(total, 0),
+		stage: OneLine(stage), what: OneLine(what), total: max(total, 0),
 		started: now, samples: []sample{{now, 0}},
 	}
 }

@@ -36,7 +36,7 @@ func (p *plain) Start(stage, what string, total int64) Bar {
 	return b
 }
 
-func (p *plain) Note(line string) { p.line(oneLine(line)) }
+func (p *plain) Note(line string) { p.line(OneLine(line)) }
 
 func (p *plain) Close() {
 	p.mu.Lock()

@@ -6,7 +6,9 @@ const (
 	Reading   = "reading"
 	Merging   = "merging"
 	Writing   = "writing"
-	Pushing   = "pushing"
+	Storing   = "storing" // into a file or a layout
+	Loading   = "loading" // into an engine
+	Pushing   = "pushing" // to a registry
 	Verifying = "verifying"
 )
 

@@ -101,18 +101,3 @@ func isUTF8(locale string) bool {
 	l := strings.ToLower(locale)
 	return strings.Contains(l, "utf-8") || strings.Contains(l, "utf8")
 }
-
-// oneLine makes text safe to show inside a line: a name may come from an
-// untrusted image, and a control character in it could move the cursor.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\t' || r == '\n' || r == '\r':
-			return ' '
-		case r < 0x20 || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029,
-			r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069:
-			return '·'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "·"))
-}

@@ -1,0 +1,218 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// Item is something that a layout or registry has under its digest: a layer, or
+// a config, a manifest, an index.
+type Item struct {
+	Descriptor v1.Descriptor
+	Document   []byte // nil for a layer
+	From       *Image // whose base's layer it is, as that image's source stores it; else nil
+
+	layer *resultLayer
+}
+
+// Bundle is everything that a result consists of where manifests are kept.
+type Bundle struct {
+	Layers    []Item // each digest once
+	Configs   []Item
+	Manifests []Item // images' manifests, then indexes, innermost first
+	Root      v1.Descriptor
+	Images    []StoredImage
+}
+
+// All lists the items so that each comes after those that it refers to.
+func (b *Bundle) All() []Item {
+	var all []Item
+	for _, part := range [][]Item{b.Layers, b.Configs, b.Manifests} {
+		all = append(all, part...)
+	}
+	return all
+}
+
+// Bundling says how a Bundle is made.
+type Bundling struct {
+	Options Options // its Compression, and Warn
+	Spools  *Spools // for layers that are compressed
+	// CompressPlain has layers compressed that the source has uncompressed and
+	// without descriptors: a registry keeps what it gets.
+	CompressPlain bool
+}
+
+// Bundle makes new images, their manifests and their index, nil for none.
+func (w Bundling) Bundle(ctx context.Context, images []NewImage, index *Index) (*Bundle, error) {
+	if index == nil && len(images) != 1 {
+		return nil, errors.New("store: several images, but no index to list them")
+	}
+	c := w.Options.Compression.Or(Gzip)
+	convert := convertsToOCI(images, c)
+	if convert {
+		w.Options.Warnf("layers compressed with zstd need OCI media types: the manifest becomes an OCI one")
+	}
+	b := &Bundle{}
+	seen := map[v1.Hash]bool{}
+	add := func(to *[]Item, it Item) {
+		if !seen[it.Descriptor.Digest] {
+			seen[it.Descriptor.Digest] = true
+			*to = append(*to, it)
+		}
+	}
+	var manifests []v1.Descriptor
+	for _, n := range images {
+		made, err := n.Make(ctx, w.Spools, c)
+		if err != nil {
+			return nil, err
+		}
+		layers, err := w.layers(ctx, made, c, convert)
+		if err != nil {
+			return nil, err
+		}
+		compressed := int64(0)
+		for _, l := range layers {
+			compressed += l.desc.Size
+			add(&b.Layers, Item{Descriptor: l.desc, From: l.from, layer: l})
+		}
+		raw, d, err := made.manifest(layers, convert)
+		if err != nil {
+			return nil, err
+		}
+		m, err := ParseManifest(raw, d)
+		if err != nil {
+			return nil, err
+		}
+		add(&b.Configs, Item{Descriptor: m.Config, Document: made.Config})
+		add(&b.Manifests, Item{Descriptor: d, Document: raw})
+		var newest v1.Descriptor
+		if made.Layer != nil {
+			newest = layers[len(layers)-1].desc
+		}
+		b.Images = append(b.Images, made.Stored(newest, compressed))
+		manifests, b.Root = append(manifests, d), d
+	}
+	if index == nil {
+		return b, nil
+	}
+	docs, root, err := index.rebuild(manifests, convert)
+	if err != nil {
+		return nil, err
+	}
+	for i, doc := range docs {
+		d := root
+		if i < len(docs)-1 {
+			d = v1.Descriptor{MediaType: actualType("", doc), Digest: DigestOf(doc), Size: int64(len(doc))}
+		}
+		b.Manifests = append(b.Manifests, Item{Descriptor: d, Document: doc})
+	}
+	b.Root = root
+	return b, nil
+}
+
+// convertsToOCI tells whether manifests of Docker's own format must become OCI
+// ones: a new layer is compressed in a way for which Docker has no media type.
+func convertsToOCI(images []NewImage, c Compression) bool {
+	for _, n := range images {
+		if c.Kind == Zstandard && n.Write != nil && n.From.isDocker() {
+			return true
+		}
+	}
+	return false
+}
+
+// layers are the layers of a new image, lowest first.
+func (w Bundling) layers(ctx context.Context, n *Made, c Compression, convert bool) ([]*resultLayer, error) {
+	oci := convert || !n.New.From.isDocker()
+	var layers []*resultLayer
+	for _, b := range n.New.Base() {
+		l := &resultLayer{desc: b.desc, raw: b.raw, layer: b, from: n.New.From}
+		if b.raw == nil {
+			var err error
+			if l, err = w.described(ctx, b, c); err != nil {
+				return nil, err
+			}
+		} else if convert {
+			l.desc.MediaType = ociType(l.desc.MediaType)
+		}
+		layers = append(layers, l)
+	}
+	if n.Layer != nil {
+		layers = append(layers, &resultLayer{
+			desc: v1.Descriptor{MediaType: layerType(n.Layer.Kind, oci), Digest: n.Layer.Digest, Size: n.Layer.Size},
+			file: n.Layer.File,
+		})
+	}
+	return layers, nil
+}
+
+// described makes a descriptor for a layer that has none, and compresses it if
+// it must be: because a registry would keep it uncompressed, or because no
+// media type says how it is compressed.
+func (w Bundling) described(ctx context.Context, b *Layer, c Compression) (*resultLayer, error) {
+	if err := b.Check(ctx); err != nil {
+		return nil, err
+	}
+	switch kind := b.learnt.kind; {
+	case kind == Gzip, kind == Zstandard, kind == Uncompressed && (!w.CompressPlain || c.Kind == Uncompressed):
+		return &resultLayer{
+			desc:  v1.Descriptor{MediaType: layerType(kind, true), Digest: b.learnt.digest, Size: b.learnt.size},
+			layer: b,
+		}, nil
+	}
+	f, err := w.Spools.Create()
+	if err != nil {
+		return nil, err
+	}
+	size, err := b.tarSize(ctx)
+	if err != nil {
+		return nil, err
+	}
+	again := NewImage{Size: size, Write: func(ctx context.Context, out io.Writer) error {
+		r, err := b.Reader(ctx)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(out, r)
+		return errors.Join(err, r.Close())
+	}}
+	made, err := again.compress(ctx, f, c)
+	if err != nil {
+		return nil, err
+	}
+	return &resultLayer{
+		desc: v1.Descriptor{MediaType: layerType(made.Kind, true), Digest: made.Digest, Size: made.Size},
+		file: made.File,
+	}, nil
+}
+
+// tarSize is the length of the layer's uncompressed tar; the layer has been
+// checked.
+func (l *Layer) tarSize(ctx context.Context) (int64, error) {
+	if l.learnt.kind == Uncompressed {
+		return l.learnt.size, nil
+	}
+	r, err := l.Reader(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(io.Discard, r)
+	return n, errors.Join(err, r.Close())
+}
+
+// WriteTo writes the item's bytes, checking the digest of what comes from the
+// source.
+func (it Item) WriteTo(ctx context.Context, w io.Writer) error {
+	switch {
+	case it.layer == nil:
+		_, err := w.Write(it.Document)
+		return err
+	case it.layer.file != nil:
+		_, err := io.Copy(w, io.NewSectionReader(it.layer.file, 0, it.layer.file.Size()))
+		return err
+	}
+	return it.layer.layer.CopyTo(ctx, w, it.Descriptor.Size)
+}

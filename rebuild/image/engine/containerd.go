@@ -1,0 +1,95 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	dockerimage "github.com/docker/docker/api/types/image"
+
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/archive"
+	"docker-flatten/rebuild/image/oci"
+)
+
+// storeLayout loads the image into an engine with containerd's image store: as
+// an OCI layout, without the blobs that the engine has (it keeps what it
+// unpacked them to, and misses nothing). This store keeps compressed layers as
+// it gets them and pushes them so; therefore the new one is compressed.
+func (p *place) storeLayout(ctx context.Context, images []image.NewImage, index *image.Index) (stored *image.Stored, err error) {
+	temp := &image.Spools{Dir: p.opt.TempDir}
+	defer func() { err = errors.Join(err, temp.Close()) }()
+	b, err := image.Bundling{Options: p.opt, Spools: temp}.Bundle(ctx, images, index)
+	if err != nil {
+		return nil, err
+	}
+	omitted := map[*image.Image]bool{}
+	for _, n := range images {
+		has, err := p.hasBase(ctx, n.From, n.Keep)
+		if err != nil {
+			return nil, err
+		}
+		if has && n.From.Manifest != nil { // without descriptors of its own the base isn't what the engine has
+			omitted[n.From] = true
+		}
+	}
+	id := b.Root.Digest.String()
+	wasThere, err := p.has(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	load := func(omit func(image.Item) bool) (*image.Stored, error) {
+		records, err := oci.Records(b, omit)
+		if err != nil {
+			return nil, err
+		}
+		bar := newLoadBar(p.opt, p.what(), archive.Size(records))
+		bar.start()
+		for i, r := range records {
+			records[i] = bar.counts(r)
+		}
+		sent, err := p.send(ctx, records)
+		bar.done(err)
+		if err == nil {
+			return p.loaded(ctx, id, b.Images, wasThere)
+		}
+		if sent && !wasThere {
+			p.undo(ctx, id)
+		}
+		return nil, err
+	}
+	stored, err = load(func(it image.Item) bool { return omitted[it.From] })
+	var refused *refusedError
+	if len(omitted) > 0 && ctx.Err() == nil && (errors.As(err, &refused) || isNotFound(err)) {
+		return load(nil)
+	}
+	return stored, err
+}
+
+// containerdCandidate opens an image if it is what would be stored, else it
+// returns nil. Only docker save brings the config and the manifest, so it must
+// have the mark first.
+func (p *place) containerdCandidate(ctx context.Context, id string, n image.NewImage) (*image.Source, error) {
+	history, err := p.ImageHistory(ctx, id)
+	if err != nil || n.Mark != "" && !slices.ContainsFunc(history, func(h dockerimage.HistoryResponseItem) bool { return h.Comment == n.Mark }) {
+		return nil, ctx.Err()
+	}
+	src, err := p.open(ctx, image.Ref{Transport: image.Daemon, Name: id}, image.Options{TempDir: p.opt.TempDir})
+	if err != nil {
+		return nil, err
+	}
+	read, err := src.Images[0].Read(ctx, nil, func(_ int, r io.Reader) error {
+		_, err := io.Copy(io.Discard, r)
+		return err
+	})
+	if err == nil {
+		src.Ref, src.Images[0] = p.ref, read
+		same, sameErr := image.Same(ctx, []image.NewImage{n}, nil, src, p.opt.Compression.Or(image.Gzip))
+		if same {
+			return src, nil
+		}
+		err = sameErr
+	}
+	return nil, errors.Join(err, src.Close())
+}

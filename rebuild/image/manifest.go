@@ -1,0 +1,109 @@
+package image
+
+import (
+	"encoding/json"
+	"fmt"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+// Manifest is an image's manifest as its source has it.
+type Manifest struct {
+	v1.Manifest               // parsed, its media type filled in
+	Raw         []byte        // byte for byte
+	Descriptor  v1.Descriptor // as its index has it
+
+	layers []json.RawMessage // the layers' descriptors to the letter
+}
+
+// ParseManifest reads the manifest that d describes.
+func ParseManifest(raw []byte, d v1.Descriptor) (*Manifest, error) {
+	m := &Manifest{Raw: raw, Descriptor: d}
+	var letters struct {
+		Layers []json.RawMessage `json:"layers"`
+	}
+	for _, into := range []any{&m.Manifest, &letters} {
+		if err := json.Unmarshal(raw, into); err != nil {
+			return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
+		}
+	}
+	m.layers = letters.Layers
+	m.MediaType = actualType(m.MediaType, raw)
+	if d.MediaType == "" {
+		m.Descriptor.MediaType = m.MediaType
+	}
+	return m, nil
+}
+
+// Describe gives layers, as many as the config document lists, their
+// descriptors.
+func (m *Manifest) Describe(layers []*Layer) error {
+	if len(m.Layers) != len(layers) {
+		return fmt.Errorf("manifest %s lists %d layers, its config has %d", m.Descriptor.Digest, len(m.Layers), len(layers))
+	}
+	for i, d := range m.Layers {
+		if l := layers[i]; !l.learnt.known || l.learnt.digest == d.Digest { // else an equal layer was read, which is stored in another way
+			l.Describe(d, m.layers[i])
+		}
+	}
+	return nil
+}
+
+func (m *Manifest) layersSize() (n int64) {
+	for _, l := range m.Layers {
+		n += l.Size
+	}
+	return n
+}
+
+// FindManifest returns the manifest that the index raw leads to, through other
+// indexes, and whose config has the digest given; nil if there is none. A
+// manifest that only restates what the config says is passed over: graphdriver
+// engines make one up when they save, of uncompressed layers. Get returns the
+// document with a digest, if there is one.
+func FindManifest(raw []byte, config v1.Hash, diffIDs []v1.Hash, get func(v1.Hash) ([]byte, bool, error)) (*Manifest, error) {
+	var found *Manifest
+	var walk func(raw []byte, depth int) error
+	walk = func(raw []byte, depth int) error {
+		var index v1.IndexManifest
+		if err := json.Unmarshal(raw, &index); err != nil {
+			return fmt.Errorf("index.json: %w", err)
+		}
+		for _, d := range index.Manifests {
+			doc, ok, err := get(d.Digest)
+			if err != nil {
+				return err
+			}
+			if !ok || found != nil || depth > deepestIndex {
+				continue
+			}
+			if got := DigestOf(doc); got != d.Digest {
+				return Detail(ErrDigest, "digest mismatch: %s is %s", BlobPath(d.Digest), got)
+			}
+			if d.MediaType.IsIndex() {
+				if err := walk(doc, depth+1); err != nil {
+					return err
+				}
+				continue
+			}
+			if m, err := ParseManifest(doc, d); err == nil && m.Config.Digest == config && !m.restates(diffIDs) {
+				found = m
+			}
+		}
+		return nil
+	}
+	return found, walk(raw, 0)
+}
+
+// restates tells whether a manifest says nothing that the config doesn't.
+func (m *Manifest) restates(diffIDs []v1.Hash) bool {
+	for i, l := range m.Layers {
+		if i >= len(diffIDs) || l.Digest != diffIDs[i] || len(l.Annotations) > 0 {
+			return false
+		}
+	}
+	return len(m.Annotations) == 0
+}
+
+// BlobPath is where a layout has the blob of a digest.
+func BlobPath(d v1.Hash) string { return "blobs/" + d.Algorithm + "/" + d.Hex }

@@ -1,0 +1,147 @@
+// Package oci reads and writes OCI image layouts, as directories and as archives.
+package oci
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/archive"
+)
+
+// Open opens the image that the reference names in a layout, a directory or an
+// archive by its transport, or the only one.
+func Open(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source, error) {
+	if ref.Transport == image.Layout {
+		return openDir(ctx, ref, opt)
+	}
+	ix, err := archive.OpenTar(ctx, ref.Path, opt)
+	if err != nil {
+		return nil, err
+	}
+	src, err := OpenIn(ctx, ix, ref, opt)
+	if err != nil {
+		return nil, errors.Join(err, ix.Close())
+	}
+	return src, nil
+}
+
+func openDir(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source, error) {
+	st := &dirStore{root: ref.Path}
+	raw, err := st.indexJSON()
+	if err != nil {
+		return nil, err
+	}
+	src, err := openIndexJSON(ctx, st, raw, ref, opt)
+	if err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	src.OnClose(st)
+	return src, nil
+}
+
+// OpenIn is Open for an archive whose tar is open. The source closes it.
+func OpenIn(ctx context.Context, ix *archive.Tar, ref image.Ref, opt image.Options) (*image.Source, error) {
+	ref.Transport = image.LayoutArchive
+	if !ix.Has("index.json") {
+		e := &image.Error{Op: "open", Object: ix.Name, Err: image.Detail(image.ErrNotLayout, "not an OCI archive: it has no index.json")}
+		if ix.Has("manifest.json") {
+			e.Hint = "it is a docker-archive: docker-archive:" + ref.Path
+		}
+		return nil, e
+	}
+	raw, err := ix.Document("index.json")
+	if err != nil {
+		return nil, err
+	}
+	src, err := openIndexJSON(ctx, &tarStore{ix}, raw, ref, opt)
+	if err != nil {
+		return nil, err
+	}
+	src.OnClose(ix)
+	return src, nil
+}
+
+// indexJSON reads the layout's index.json.
+func (s *dirStore) indexJSON() ([]byte, error) {
+	info, err := os.Stat(s.root)
+	if err != nil {
+		return nil, image.PathError("open", s.root, err)
+	}
+	if !info.IsDir() {
+		return nil, &image.Error{Op: "open", Object: s.root, Err: image.Detail(image.ErrNotLayout, "is a file, not an OCI layout directory"), Hint: "a layout in a tar file is opened with oci-archive:" + s.root}
+	}
+	if _, err := os.Stat(filepath.Join(s.root, "oci-layout")); err != nil {
+		return nil, &image.Error{Op: "open", Object: s.root, Err: image.Detail(image.ErrNotLayout, "not an OCI layout: it has no file oci-layout")}
+	}
+	raw, err := os.ReadFile(filepath.Join(s.root, "index.json"))
+	if err != nil {
+		return nil, image.PathError("open", s.root, err)
+	}
+	return raw, nil
+}
+
+// openIndexJSON opens the image that the reference names in a layout's
+// index.json, or the only one.
+func openIndexJSON(ctx context.Context, st image.BlobStore, raw []byte, ref image.Ref, opt image.Options) (*image.Source, error) {
+	var index v1.IndexManifest
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return nil, &image.Error{Op: "open", Object: st.Object(), Err: image.Detail(image.ErrNotLayout, "index.json: %s", err)}
+	}
+	var found []v1.Descriptor
+	var list []string
+	for i, d := range index.Manifests {
+		names := entryNames(d)
+		if ref.Name == "" || entryMatches(d, names, ref.Name, i) {
+			found = append(found, d)
+		}
+		list = append(list, append(names, d.Digest.String())[0])
+	}
+	if len(found) == 0 {
+		return nil, image.NotChosen(st.Object(), ref, list)
+	}
+	o := image.Opening{Ref: ref, Names: wholeNames(allNames(found)), Store: st, Reader: image.SideBySide{}, Options: opt}
+	switch {
+	case oneDigest(found):
+		return o.Descriptor(ctx, found[0])
+	case platforms(found):
+		return openUnnamedIndex(ctx, o, found)
+	}
+	return nil, image.NotChosen(st.Object(), ref, list)
+}
+
+// oneDigest tells whether all entries are the same image, under several names.
+func oneDigest(entries []v1.Descriptor) bool {
+	return !slices.ContainsFunc(entries, func(d v1.Descriptor) bool { return d.Digest != entries[0].Digest })
+}
+
+// openUnnamedIndex opens entries that are one image for several platforms.
+func openUnnamedIndex(ctx context.Context, o image.Opening, found []v1.Descriptor) (*image.Source, error) {
+	index := v1.IndexManifest{SchemaVersion: 2, MediaType: types.OCIImageIndex}
+	for _, d := range found {
+		for _, key := range []string{containerdNameAnnotation, refNameAnnotation} {
+			delete(d.Annotations, key)
+		}
+		index.Manifests = append(index.Manifests, d)
+	}
+	made, err := json.Marshal(index)
+	if err != nil {
+		return nil, err
+	}
+	return o.Index(ctx, v1.Descriptor{MediaType: types.OCIImageIndex, Digest: image.DigestOf(made), Size: int64(len(made))}, made)
+}
+
+// rootOf describes what a layout's entry led to.
+func rootOf(src *image.Source) v1.Descriptor {
+	if src.Index != nil {
+		return src.Index.Descriptor
+	}
+	return src.Images[0].Manifest.Descriptor
+}

@@ -1,0 +1,110 @@
+// Package place finds out which kind of place a reference means: it opens the
+// images there, and prepares it for results.
+package place
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/archive"
+	"docker-flatten/rebuild/image/engine"
+	"docker-flatten/rebuild/image/oci"
+	"docker-flatten/rebuild/image/registry"
+)
+
+// Open finds the image that ref names. Configs and manifests are read, and
+// their digests checked; layers are left to Image.Read. Close the source when
+// its images have been stored.
+func Open(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source, error) {
+	switch ref.Transport {
+	case image.Daemon:
+		return engine.Open(ctx, ref, opt)
+	case image.Registry:
+		return registry.Open(ctx, ref, opt)
+	case image.Layout:
+		return oci.Open(ctx, ref, opt)
+	case image.Archive, image.LayoutArchive, image.AnyFile:
+		return openFile(ctx, ref, opt)
+	}
+	return nil, fmt.Errorf("open %s: %w: transport %q", ref, image.ErrFormat, ref.Transport)
+}
+
+// openFile opens what a path leads to: an archive of the kind that its contents
+// show, unless the transport says which, or a layout.
+func openFile(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source, error) {
+	if info, err := os.Stat(ref.Path); err == nil && info.IsDir() && ref.Path != "-" {
+		if ref.Transport != image.AnyFile {
+			return nil, &image.Error{Op: "open", Object: ref.Path, Err: image.Detail(image.ErrNotArchive, "is a directory, not an archive"), Hint: "an OCI layout directory is opened with oci:" + ref.Path}
+		}
+		ref.Transport = image.Layout
+		return oci.Open(ctx, ref, opt)
+	}
+	ix, err := archive.OpenTar(ctx, ref.Path, opt)
+	if err != nil {
+		return nil, err
+	}
+	open := archive.OpenIn
+	if ref.Transport == image.LayoutArchive || ref.Transport == image.AnyFile && holdsLayout(ix) {
+		open = oci.OpenIn
+	}
+	src, err := open(ctx, ix, ref, opt)
+	if err != nil {
+		return nil, errors.Join(err, ix.Close())
+	}
+	return src, nil
+}
+
+// holdsLayout tells whether an archive is an OCI archive. Docker 25 and newer
+// write both a layout and a manifest.json; the latter then says which images
+// were saved, under which names.
+func holdsLayout(ix *archive.Tar) bool { return ix.Has("index.json") && !ix.Has("manifest.json") }
+
+// Prepare finds out whether images can be stored at ref, as far as that is
+// possible without storing any: whether the engine answers, the directory is
+// there, the registry lets us push, what stands there may be replaced. names are
+// the result's names as the user gave them or as they follow from the source,
+// normalised (reference.FamiliarString); where the place has names of its own,
+// ref's comes on top. A name is there but once.
+func Prepare(ctx context.Context, ref image.Ref, names []string, opt image.Options) (image.Place, error) {
+	if ref.Transport == image.AnyFile {
+		ref.Transport = kindOfPath(ctx, ref.Path, opt)
+	}
+	switch ref.Transport {
+	case image.Daemon:
+		return engine.Prepare(ctx, ref, names, opt)
+	case image.Registry:
+		return registry.Prepare(ctx, ref, names, opt)
+	case image.Layout, image.LayoutArchive:
+		return oci.Prepare(ctx, ref, names, opt)
+	case image.Archive:
+		return archive.Prepare(ctx, ref, names, opt)
+	}
+	return nil, fmt.Errorf("store to %s: %w: transport %q", ref, image.ErrFormat, ref.Transport)
+}
+
+// kindOfPath is what a bare path means as a destination: what is there; a layout
+// where the path ends like a directory's; else an archive, by its name.
+func kindOfPath(ctx context.Context, path string, opt image.Options) string {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir(), strings.HasSuffix(path, "/"), strings.HasSuffix(path, string(filepath.Separator)):
+		return image.Layout
+	case err == nil && info.Mode().IsRegular():
+		if ix, err := archive.OpenTar(ctx, path, opt); err == nil {
+			defer ix.Close()
+			if holdsLayout(ix) {
+				return image.LayoutArchive
+			}
+			return image.Archive
+		}
+	}
+	if strings.Contains(strings.ToLower(filepath.Base(path)), ".oci.tar") {
+		return image.LayoutArchive
+	}
+	return image.Archive
+}

@@ -1,0 +1,118 @@
+// Package registry reads images from registries and pushes them there.
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"docker-flatten/rebuild/image"
+)
+
+// repository is a repository of a registry, as an image.BlobStore. Credentials
+// come from docker's configuration and its helpers; a registry on a loopback
+// address is spoken to over plain HTTP (go-containerregistry, name.Registry).
+type repository struct {
+	ref    name.Reference
+	puller *remote.Puller
+}
+
+// Open opens the image or index that the reference names.
+func Open(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source, error) {
+	named, err := name.ParseReference(ref.Name)
+	if err != nil {
+		return nil, &image.Error{Op: "open", Object: ref.String(), Err: err}
+	}
+	puller, err := remote.NewPuller(options(ctx)...)
+	if err != nil {
+		return nil, &image.Error{Op: "open", Object: ref.String(), Err: err}
+	}
+	got, err := puller.Get(ctx, named)
+	if err != nil {
+		return nil, explain("open", ref.String(), err)
+	}
+	spools := &image.Spools{Dir: opt.TempDir}
+	o := image.Opening{Ref: ref, Store: &repository{named, puller}, Reader: image.SideBySide{Spools: spools}, Options: opt}
+	if _, ok := named.(name.Tag); ok {
+		o.Names = []string{ref.Name}
+	}
+	src, err := o.Descriptor(ctx, got.Descriptor)
+	if err != nil {
+		return nil, err
+	}
+	src.ID = named.Context().Digest(src.ID).String()
+	src.OnClose(spools)
+	return src, nil
+}
+
+func options(ctx context.Context) []remote.Option {
+	return []remote.Option{
+		remote.WithAuthFromKeychain(authn.DefaultKeychain), remote.WithContext(ctx), remote.WithUserAgent("docker-flatten"),
+	}
+}
+
+// Object is what errors call the image.
+func (r *repository) Object() string { return "docker://" + r.ref.Name() }
+
+// Document fetches a manifest or an index.
+func (r *repository) Document(ctx context.Context, d v1.Descriptor) ([]byte, error) {
+	got, err := r.puller.Get(ctx, r.ref.Context().Digest(d.Digest.String()))
+	if err != nil {
+		return nil, r.failed(d, err)
+	}
+	return got.Manifest, nil
+}
+
+// Open fetches a blob.
+func (r *repository) Open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
+	layer, err := r.puller.Layer(ctx, r.ref.Context().Digest(d.Digest.String()))
+	if err == nil {
+		var body io.ReadCloser
+		if body, err = layer.Compressed(); err == nil {
+			return body, nil
+		}
+	}
+	return nil, r.failed(d, err)
+}
+
+func (r *repository) failed(d v1.Descriptor, err error) error {
+	return explain("read", fmt.Sprintf("%s %s of %s", image.KindOfType(d.MediaType), d.Digest, r.Object()), err)
+}
+
+// File is nil: blobs come over the network.
+func (r *repository) File(v1.Descriptor) (image.File, error) { return nil, nil }
+
+// explain says what a registry said.
+func explain(op, object string, err error) error {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	e := &image.Error{Op: op, Object: object, Err: err}
+	var said *transport.Error
+	var dial *net.OpError
+	if !errors.As(err, &said) {
+		if errors.As(err, &dial) && dial.Op == "dial" {
+			e.Err = fmt.Errorf("the registry isn't reachable: %w", dial)
+		}
+		return e
+	}
+	switch said.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		e.Err = image.Detail(image.ErrUnauthorized, "the registry denies access")
+		if said.Request != nil {
+			e.Hint = "docker login " + said.Request.URL.Host + " stores credentials"
+		}
+	case http.StatusNotFound:
+		e.Err = image.Detail(image.ErrNoImage, "the registry has no such image")
+	}
+	return e
+}

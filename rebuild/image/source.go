@@ -1,0 +1,30 @@
+package image
+
+import (
+	"errors"
+	"io"
+)
+
+// Source is an image, or an index of images for several platforms, that was
+// found and can be read.
+type Source struct {
+	Ref    Ref      // with the transport that a bare path turned out to be
+	ID     string   // what Store would have called it there: a registry's name@digest, the digest of an index or manifest, an engine's or docker-archive's image ID
+	Images []*Image // one a platform, in the index's order
+	Index  *Index   // nil unless the reference named an index and no platform was chosen of it
+
+	closers []io.Closer
+}
+
+// OnClose has Close close c, too.
+func (s *Source) OnClose(c io.Closer) { s.closers = append(s.closers, c) }
+
+// Close gives back the source's files and temporary space.
+func (s *Source) Close() error {
+	var errs []error
+	for _, c := range s.closers {
+		errs = append(errs, c.Close())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
