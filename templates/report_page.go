@@ -180,7 +180,7 @@ type note struct{ Label, Text string }
 const (
 	pageDeleted  = 100
 	pageWasted   = 50
-	pageCauses   = 60
+	pageCauses   = 25
 	pageRepeated = 20
 )
 
@@ -304,12 +304,12 @@ func clip300(s string) string {
 	return s
 }
 
-// more says what a list leaves out: "… and 1203 files more, 34MB in all."
+// more says what a list leaves out: "… and 1203 files more, 34MB."
 func more(rest Sum, noun string) string {
 	if rest.Count <= 0 {
 		return ""
 	}
-	return fmt.Sprintf("… and %s more, %s in all.", history.Count(rest.Count, noun), size(max(rest.Bytes, 0)))
+	return fmt.Sprintf("… and %s more, %s.", history.Count(rest.Count, noun), size(max(rest.Bytes, 0)))
 }
 
 func headlineOf(im *ImageReport) *headlineCard {
@@ -412,7 +412,7 @@ func (s *section) deletions(im *ImageReport) {
 		d := deletions{Heading: heading, Sum: history.Count(sum.Count, "path") + ", " + size(sum.Bytes)}
 		for _, x := range largestDeleted(all, pageDeleted) {
 			path, note := x.words()
-			d.Paths = append(d.Paths, deletion{Size: size(x.Bytes), Bytes: x.Bytes, Path: path, Note: strings.TrimSpace(note)})
+			d.Paths = append(d.Paths, deletion{Size: size(x.Bytes), Bytes: x.Bytes, Path: path, Note: strings.Trim(note, " ()")})
 			sum.Count -= max(x.Paths, 1)
 			sum.Bytes -= x.Bytes
 		}

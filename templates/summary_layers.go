@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"docker-flatten/history"
 )
@@ -158,18 +159,20 @@ func (d *DeletedPath) words() (path, note string) {
 	if d.Dir {
 		path = directory(d.Path)
 	}
+	var notes []string
 	if d.Dir && d.Paths > 1 {
-		note = " (" + history.Count(d.Paths, "path") + ")"
+		notes = append(notes, history.Count(d.Paths, "path"))
 	}
-	switch d.How {
-	case "emptied":
-		note += " (another directory now)"
-	case "replaced":
-		if d.Dir {
-			note += " (no directory any more)"
-		} else {
-			note += " (a directory now)"
-		}
+	switch {
+	case d.How == "emptied":
+		notes = append(notes, "another directory now")
+	case d.How == "replaced" && d.Dir:
+		notes = append(notes, "no directory any more")
+	case d.How == "replaced":
+		notes = append(notes, "a directory now")
+	}
+	if len(notes) > 0 {
+		note = " (" + strings.Join(notes, ", ") + ")"
 	}
 	return path, note
 }

@@ -74,7 +74,7 @@ deleted from the base: 240 paths, 1.2MB (still in its layers)
   1.2MB  /usr/share/doc/ (240 paths)
 
 replaced in the base: 3 paths, 40kB (still in its layers)
-  40kB  /etc/motd/ (3 paths) (another directory now)
+  40kB  /etc/motd/ (3 paths, another directory now)
 
 config and history disagree: ENV LANG is C.UTF-8 in the config, but no history
   entry sets it
@@ -269,7 +269,7 @@ func TestReplacedIsNotDeleted(t *testing.T) {
 	if strings.Contains(got, "deleted from the base") || !strings.Contains(got, "replaced in the base: 14 paths, 16B") {
 		t.Error(got)
 	}
-	for _, part := range []string{"/var/ (9 paths) (another directory now)", "/bin/ (4 paths) (no directory any more)", "/srv (a directory now)"} {
+	for _, part := range []string{"/var/ (9 paths, another directory now)", "/bin/ (4 paths, no directory any more)", "/srv (a directory now)"} {
 		if !strings.Contains(got, part) {
 			t.Errorf("no %q in\n%s", part, got)
 		}

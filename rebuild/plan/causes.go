@@ -115,18 +115,18 @@ func remedy(cause templates.Cause, holds, by string) string {
 		return "set the mode in the RUN that makes the files"
 	case "times":
 		if isCopy(by) {
-			return "copy them once"
+			return "copy once"
 		}
 		return "leave the times alone, or set them in the instruction that brings the files"
 	case "xattrs":
-		return "set them (setcap, …) in the RUN that makes the files"
+		return "set xattrs (setcap, …) in the RUN that makes the files"
 	case "again":
 		return "bring the files once"
 	case "moved":
 		if copied {
-			return keyword(holds) + " them to where they belong"
+			return keyword(holds) + " straight to the right place"
 		}
-		return "move them in the RUN that makes them"
+		return "move in the RUN that makes the files"
 	}
 	if cause.InBase {
 		return "" // it isn't the base's author who reads this
@@ -136,9 +136,9 @@ func remedy(cause templates.Cause, holds, by string) string {
 	}
 	switch {
 	case cause.Why == "deleted" && copied:
-		return "leave them out of the COPY (.dockerignore), or RUN --mount=type=bind what only the build needs"
+		return "name it in .dockerignore, or RUN --mount=type=bind what only the build needs"
 	case cause.Why == "deleted":
-		return "delete them in the RUN that makes them, or build in a stage of its own"
+		return "delete in the RUN that brings the files, or build in a stage of its own"
 	}
 	return ""
 }
