@@ -127,8 +127,11 @@ func (c *Cause) where() string {
 
 // files names a cause's files: the one, or the directory and how many.
 func (c *Cause) files() (path, note string) {
-	if c.Files == 1 {
+	switch {
+	case c.Files == 1:
 		return rooted(c.Path), ""
+	case c.Copies:
+		return rooted(c.Path), fmt.Sprintf(" (%d copies)", c.Files)
 	}
 	return directory(c.Dir), " (" + history.Count(c.Files, "file") + ")"
 }

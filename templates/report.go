@@ -105,6 +105,7 @@ type Cause struct {
 	By     int    `json:"by"`      // the layer that made it waste; -1 for several
 	Dir    string `json:"dir"`     // that all of it is in
 	Path   string `json:"path"`    // the largest file
+	Copies bool   `json:"copies"`  // all of the files are at Path, in several layers
 	Files  int    `json:"files"`
 	Bytes  int64  `json:"bytes"`
 	Remedy string `json:"remedy,omitempty"` // what the Dockerfile's author could do

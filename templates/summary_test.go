@@ -220,6 +220,14 @@ func TestWasteOfTheBaseIsInTheListAndMarked(t *testing.T) {
 	}
 }
 
+func TestCopiesOfOneFileAreNamedByIt(t *testing.T) {
+	r := tiny()
+	r.Images[0].Causes[0].Copies = true
+	if got := planText(t, r, 80); !strings.Contains(got, "layers 2–3, overwritten by several  /message.txt (2 copies)") {
+		t.Error(got)
+	}
+}
+
 func TestNothingIsShortenedWithoutAWidth(t *testing.T) {
 	r := crowded()
 	im := &r.Images[0]

@@ -29,6 +29,7 @@ type Cause struct {
 	High   int    // … and the highest
 	Dir    string // the directory that all of it is in; "" for the root
 	Path   string // the largest of its files
+	Copies bool   // all of its files are at Path
 	Count         // all of its files
 
 	largest int64 // the bytes of Path
@@ -383,9 +384,10 @@ func (c *accountant) blame(id uint32, e *entry, l int, dir uint32, by int, delet
 	if key.root == none {
 		cause.Dir = commonDir(cause.Dir, d.Path)
 	}
-	// Layers go upwards, and equal files in the order of the layer: the first
-	// largest counts.
-	if x := c.m.a.layers[l]; e.size > cause.largest {
+	x := c.m.a.layers[l]
+	if cause.Copies = cause.Paths == 0 || cause.Copies && x.name(e) == cause.Path; e.size > cause.largest {
+		// Layers go upwards, and equal files in the order of the layer: the first
+		// largest counts.
 		cause.largest, cause.Path = e.size, x.name(e)
 	}
 	cause.add(e.size)

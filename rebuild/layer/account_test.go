@@ -86,6 +86,17 @@ func TestCausesOfWaste(t *testing.T) {
 	}
 }
 
+func TestCopiesOfOneFileAreTold(t *testing.T) {
+	for want, layers := range map[bool][][]ent{
+		true:  {of(file("d/a", "1")), of(file("d/a", "22")), of(file("d/a", "333"))},
+		false: {of(file("d/a", "1"), file("d/b", "1")), of(file("d/a", "22")), of(file("d/a", "333"), file("d/b", "2"))},
+	} {
+		if a := account(t, all, 0, layers...); len(a.Causes) != 1 || a.Causes[0].Copies != want || a.Causes[0].Path != "d/a" {
+			t.Errorf("%v: %+v", want, a.Causes)
+		}
+	}
+}
+
 func TestAccountAddsUp(t *testing.T) {
 	m, _ := merge(t, tarsOf(t, reportStack()), 1)
 	a := m.Account(all)

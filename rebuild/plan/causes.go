@@ -71,7 +71,7 @@ func (c *Config) causes(found []layer.Cause) []templates.Cause {
 	for _, f := range found {
 		cause := templates.Cause{
 			Why: whys[f.Why], InBase: f.InBase, Low: f.Low, High: f.High, By: f.By,
-			Dir: "/" + f.Dir, Path: "/" + f.Path, Files: f.Paths, Bytes: f.Bytes,
+			Dir: "/" + f.Dir, Path: "/" + f.Path, Copies: f.Copies, Files: f.Paths, Bytes: f.Bytes,
 		}
 		by := ""
 		if f.By >= 0 {

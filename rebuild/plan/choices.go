@@ -70,7 +70,7 @@ func (c *Config) choices(tree *layer.Merged, usage []layer.Usage) []templates.Ch
 		return out
 	}
 	all := []templates.Choice{of(c.Base)}
-	all[0].Chosen = true
+	all[0].Chosen, all[0].Evidence = true, "" // the report's base has it
 	for _, b := range c.others {
 		all = append(all, of(b))
 	}
