@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -155,6 +156,16 @@ func TestCompressedSizesAreEstimatedFromSamples(t *testing.T) {
 	after := p.Tree.Length(0)/2 + p.Tree.Size()/4
 	if r := p.Report; r.Before.Estimate != before || r.After.Estimate != after || r.Before.Compressed != 0 {
 		t.Errorf("%+v and %+v, want %d and %d", r.Before, r.After, before, after)
+	}
+	// What a manifest says of compressed layers counts more; of others it says nothing.
+	m := &image.Manifest{}
+	for i, media := range []types.MediaType{types.DockerLayer, types.OCILayerZStd, types.OCIUncompressedLayer, types.OCILayer} {
+		m.Layers = append(m.Layers, v1.Descriptor{MediaType: media, Size: int64(100 + i)})
+	}
+	p.Source.Manifest = m
+	got, _, err := p.estimate(p.Tree, p.Tree.Usage(), []float64{1, 1, 0.5, 1})
+	if want := 100 + 101 + p.Tree.Length(2)/2 + 103; err != nil || got < want-1 || got > want {
+		t.Errorf("%v: %d, want %d", err, got, want)
 	}
 	if r := planned(t, Settings{}, Evidence{}, nil, lines, stack...).Report; r.Before.Estimate != 0 || r.After.Estimate != 0 {
 		t.Error("an estimate out of nothing")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"docker-flatten/history"
 	"docker-flatten/rebuild/layer"
@@ -103,15 +104,20 @@ func savings(choices []templates.Choice, usage []layer.Usage) templates.Savings 
 
 // estimate gives about what the source and the result are when gzip has
 // compressed their layers. shares are the parts that the layers' samples leave of
-// them, by layer; where the manifest says what a layer is compressed, that counts.
+// them, by layer; where the manifest says how long a layer is compressed, that counts.
 func (c *Config) estimate(tree *layer.Merged, usage []layer.Usage, shares []float64) (before, after int64, err error) {
 	if m := c.Source.Manifest; m != nil && len(m.Layers) == len(usage) {
-		shares = make([]float64, len(usage))
+		told := make([]float64, len(usage))
+		copy(told, shares)
 		for i, l := range m.Layers {
-			if n := tree.Length(i); n > 0 {
-				shares[i] = float64(l.Size) / float64(n)
+			compressed := strings.HasSuffix(string(l.MediaType), "gzip") || strings.HasSuffix(string(l.MediaType), "zstd")
+			if n := tree.Length(i); n > 0 && compressed {
+				told[i] = float64(l.Size) / float64(n)
+			} else if shares == nil {
+				return 0, 0, nil
 			}
 		}
+		shares = told
 	}
 	if shares == nil {
 		return 0, 0, nil
