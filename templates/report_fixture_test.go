@@ -162,7 +162,9 @@ func hostile() *Report {
 	im.Wasted[1].Path = evil[2]
 	for i, text := range evil {
 		im.Causes[i].Dir, im.Causes[i].Path, im.Causes[i].Remedy = text, text, text
-		im.Directories[i].Path += text
+		if i > 0 { // the first is the root
+			im.Directories[i].Path += text
+		}
 		im.Layers[i].Files = []File{{Path: text, Bytes: 5, Fate: text}}
 		im.Layers[i].FileCount = 3
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -252,6 +253,69 @@ func TestPictureAddsUp(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestMapIsTrueToSize holds each tile's area against its bytes, and the sum of
+// all against the whole.
+func TestMapIsTrueToSize(t *testing.T) {
+	for name, fixture := range fixtures {
+		for _, im := range fixture().Images {
+			m := mapOf(&im)
+			if len(im.Directories) == 0 { // nothing is known
+				if len(m.Tiles) > 0 {
+					t.Errorf("%s: a map of nothing", name)
+				}
+				continue
+			}
+			number := func(s string) float64 {
+				f, err := strconv.ParseFloat(s, 64)
+				if err != nil || f < 0 || f > 100.001 {
+					t.Fatalf("%s: %q: %v", name, s, err)
+				}
+				return f
+			}
+			area := 0.0
+			for _, tile := range m.Tiles {
+				x, y, w, h := number(tile.X), number(tile.Y), number(tile.W), number(tile.H)
+				if x+w > 100.01 || y+h > 100.01 {
+					t.Errorf("%s: %s lies outside", name, tile.Path)
+				}
+				area += w * h
+				parts := 0.0
+				for _, p := range tile.Parts {
+					parts += number(p.H)
+				}
+				if math.Abs(parts-100) > 0.01 {
+					t.Errorf("%s: the parts of %s are %f %% of it", name, tile.Path, parts)
+				}
+			}
+			if math.Abs(area-100*100) > 5 {
+				t.Errorf("%s: the tiles cover %f", name, area)
+			}
+		}
+	}
+	im := ImageReport{Directories: []Directory{{Path: "/", KeptBytes: 100}, {Path: "/a", KeptBytes: 60}, {Path: "/a/b", KeptBytes: 15}, {Path: "/c", DeletedBytes: 0, KeptBytes: 25}}}
+	for _, tile := range mapOf(&im).Tiles {
+		w, _ := strconv.ParseFloat(tile.W, 64)
+		h, _ := strconv.ParseFloat(tile.H, 64)
+		if want := map[string]float64{"/": 15, "/a/": 45, "/a/b/": 15, "/c/": 25}[tile.Path]; math.Abs(w*h/100-want) > 0.01 {
+			t.Errorf("%s covers %f %%, want %f", tile.Path, w*h/100, want)
+		}
+	}
+}
+
+func TestPageSaysWhatItLeavesOut(t *testing.T) {
+	page := htmlPage(t, crowded())
+	for _, part := range []string{
+		"The 240 largest of 61234 directories", "… and 22 files more", "… and 99950 files more", "… and 900 paths more", "Deleted or replaced besides: 79000 paths, 89.5MB.",
+	} {
+		if !strings.Contains(page, part) {
+			t.Errorf("no %q", part)
+		}
+	}
+	if len(page) > 2_000_000 {
+		t.Errorf("%d bytes", len(page))
 	}
 }
 

@@ -227,6 +227,9 @@ func (s *summary) totals(im *ImageReport) {
 	row("after", strconv.Itoa(a.Layers), size(a.Bytes), or(packed(a), "?"), strconv.Itoa(a.Paths))
 	row("", percent(int64(b.Layers), int64(a.Layers)), percent(b.Bytes, a.Bytes), packedChange(b, a), percent(int64(b.Paths), int64(a.Paths)))
 	t.write(s)
+	if s.plan && (b.estimated() || a.estimated()) {
+		s.wrapIn(dim, "", "≈ is an estimate: samples of each layer were compressed with gzip")
+	}
 }
 
 // packed is the compressed size: "≈71MB" where it is an estimate, "" where it

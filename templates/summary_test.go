@@ -209,6 +209,20 @@ this plan            6  260MB  35.7kB  252MB in 5 layers  registry.example/team/
 	}
 }
 
+func TestEstimatesAreCalledSo(t *testing.T) {
+	if got := planText(t, heavyBase(), 80); !strings.Contains(got, "before       7  260MB       ≈90MB") || !strings.Contains(got, "≈ is an estimate: samples") {
+		t.Error(got)
+	}
+	if got := planText(t, prototype(), 80); strings.Contains(got, "estimate") {
+		t.Error("what is known is called an estimate")
+	}
+	for kind, page := range map[string]string{"an estimate": htmlPage(t, heavyBase()), "none": htmlPage(t, prototype())} {
+		if strings.Contains(page, "≈ is an estimate") != (kind == "an estimate") {
+			t.Errorf("the page with %s", kind)
+		}
+	}
+}
+
 func TestWasteOfTheBaseIsInTheListAndMarked(t *testing.T) {
 	for name, got := range map[string]string{"plan": planText(t, heavyBase(), 80), "summary": summaryText(t, heavyBase(), 80)} {
 		if !strings.Contains(got, "the base holds nearly all of it, and keeps it") || !strings.Contains(got, "layer 2 (base), deleted by 5            /var/lib/apt/lists/ (32 files)") {
