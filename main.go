@@ -139,7 +139,7 @@ func tell(stderr io.Writer, report *templates.Report) {
 	} else if templates.ShowDockerfiles(stderr, report) != nil {
 		return
 	}
-	_ = show(stderr, report, progress.Width(stderr))
+	_ = show(stderr, report, templates.Look{Width: progress.Width(stderr), Colour: progress.Colour(stderr)})
 }
 
 // product writes to stdout what other programs read there.
@@ -448,7 +448,7 @@ func oneLine(s string) string {
 			lines = append(lines, line)
 		}
 	}
-	return progress.OneLine(strings.Join(lines, "; "))
+	return templates.OneLine(strings.Join(lines, "; "))
 }
 
 // moduleVersion is the version that the go command recorded in this binary.

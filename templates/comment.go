@@ -7,8 +7,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/docker/go-units"
-
 	"docker-flatten/history"
 )
 
@@ -52,7 +50,7 @@ func layerComment(l Layer) string {
 	for i, line := range lines {
 		head := ""
 		if i == 0 {
-			head = units.HumanSize(float64(l.Size))
+			head = size(l.Size)
 		}
 		// The bar also keeps a line of a command from being a directive.
 		fmt.Fprintf(&b, "# %8s | %s\n", head, cutComment(visible(strings.TrimRightFunc(line, unicode.IsSpace)), commentCut))

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/docker/go-units"
-
 	"docker-flatten/history"
 )
 
@@ -66,7 +64,7 @@ var dockerfileTemplate = template.Must(template.New("Dockerfile").Funcs(template
 		for _, l := range layers {
 			n += l.Size
 		}
-		return units.HumanSize(float64(n))
+		return size(n)
 	},
 }).Parse(dockerfileText))
 

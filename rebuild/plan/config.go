@@ -33,6 +33,7 @@ type Config struct {
 
 	config       *history.Image
 	instructions []history.Instruction
+	others       []history.Base    // see otherBases
 	madeBy       []string          // the instruction that made a layer, by layer
 	digest       string            // of the source's config document
 	baseHistory  []json.RawMessage // the base's part of the history
@@ -51,6 +52,7 @@ func NewConfig(im *image.Image, settings Settings, evidence Evidence) (*Config, 
 	if c.Base, err = FindBase(c.config, c.instructions, annotationsOf(im), settings.Base, evidence); err != nil {
 		return nil, err
 	}
+	c.others = otherBases(c.config, c.instructions, c.Base, evidence)
 	if c.Replay, err = history.Plan(c.config, c.instructions, c.Base); err != nil {
 		return nil, fmt.Errorf("replay history: %w", err)
 	}
