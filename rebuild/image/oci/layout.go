@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,12 +79,14 @@ func (s *dirStore) indexJSON() ([]byte, error) {
 	if !info.IsDir() {
 		return nil, &image.Error{Op: "open", Object: s.root, Err: image.Detail(image.ErrNotLayout, "is a file, not an OCI layout directory"), Hint: "a layout in a tar file is opened with oci-archive:" + s.root}
 	}
-	if _, err := os.Stat(filepath.Join(s.root, "oci-layout")); err != nil {
-		return nil, &image.Error{Op: "open", Object: s.root, Err: image.Detail(image.ErrNotLayout, "not an OCI layout: it has no file oci-layout")}
-	}
-	raw, err := os.ReadFile(filepath.Join(s.root, "index.json"))
+	f, err := openRegular(filepath.Join(s.root, marker))
 	if err != nil {
-		return nil, image.PathError("open", s.root, err)
+		return nil, &image.Error{Op: "open", Object: s.root, Err: image.Detail(image.ErrNotLayout, "not an OCI layout: the file %s %s", marker, err)}
+	}
+	f.Close()
+	raw, err := readRegular(filepath.Join(s.root, indexFile))
+	if err != nil {
+		return nil, &image.Error{Op: "open", Object: s.root, Err: fmt.Errorf("the layout's %s %w", indexFile, err)}
 	}
 	return raw, nil
 }
