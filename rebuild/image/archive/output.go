@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,12 +112,13 @@ func (o *Output) stream(ctx context.Context, records []Record) error {
 		}
 		return nil
 	}
-	f, err := os.OpenFile(o.real, os.O_WRONLY, 0)
+	f, stop, err := openPipe(ctx, o.real)
 	if err != nil {
-		return image.PathError("write", o.path, err)
+		return cmp.Or(ctx.Err(), image.PathError("write", o.path, err))
 	}
+	defer stop()
 	if err := errors.Join(o.write(ctx, f, records), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", o.path, err)
+		return cmp.Or(ctx.Err(), fmt.Errorf("write %s: %w", o.path, err))
 	}
 	return nil
 }
