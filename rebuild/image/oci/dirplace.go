@@ -36,7 +36,7 @@ func prepareDir(ref image.Ref, n names, opt image.Options) (image.Place, error) 
 	found, err := os.ReadDir(p.root)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if _, err := os.Lstat(p.root); err == nil {
+		if info, err := os.Lstat(p.root); err == nil && info.Mode().Type() == fs.ModeSymlink {
 			return fail("a symbolic link to nothing")
 		}
 		return p, archive.CheckDir(p.root)
