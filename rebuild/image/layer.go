@@ -281,7 +281,7 @@ func (l *Layer) compression(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	head := make([]byte, longestMagic)
+	head := make([]byte, HeadSize)
 	n, err := io.ReadFull(r, head)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = nil

@@ -35,7 +35,7 @@ func Recover(ctx context.Context, o Order) (*plan.Recovery, error) {
 // each COPY in a directory, and the base where FROM names one that nobody else
 // has.
 func (x *Context) WriteRecovery(ctx context.Context, o Order, r *plan.Recovery, opt image.Options) error {
-	if err := os.WriteFile(filepath.Join(x.staged, "Dockerfile"), r.Dockerfile, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(x.staged.Path, "Dockerfile"), r.Dockerfile, 0o644); err != nil {
 		return fmt.Errorf("write context: %w", err)
 	}
 	byLayer := map[int][]plan.Copy{}
@@ -50,7 +50,7 @@ func (x *Context) WriteRecovery(ctx context.Context, o Order, r *plan.Recovery, 
 		}
 	}
 	if r.NeedsBase {
-		return writeBase(ctx, x.staged, o, r.From, r.BaseDocument, opt)
+		return writeBase(ctx, x.staged.Path, o, r.From, r.BaseDocument, opt)
 	}
 	return nil
 }
@@ -65,7 +65,7 @@ func (x *Context) takeOut(ctx context.Context, o Order, l int, copies []plan.Cop
 	defer out.close()
 	byOwner := map[[2]uint32]*takenDir{}
 	for _, c := range copies {
-		dir := filepath.Join(x.staged, c.Dir)
+		dir := filepath.Join(x.staged.Path, c.Dir)
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
