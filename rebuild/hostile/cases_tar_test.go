@@ -96,8 +96,8 @@ func tarCases() []hostileCase {
 
 		// Same name again
 		good("file-twice", "the last one counts", app("a=1", "a=2")),
-		good("file-then-directory", "a directory replaces a file", app("a=1", "a/", "a/b=2")),
-		good("directory-then-file", "and a file a directory", app("a/", "a/b=2", "a=1")),
+		either("file-then-directory", "a directory replaces a file", app("a=1", "a/", "a/b=2")),
+		either("directory-then-file", "and a file a directory", app("a/", "a/b=2", "a=1")),
 		good("directory-twice", "the children stay, the metadata is the last's", app("d/", "d/a=1", entry{name: "d/", kind: tar.TypeDir, mode: 0o700, uid: 5, time: 1})),
 		good("file-over-lower-directory", "everything below it goes", app("etc=now a file")),
 		good("directory-over-lower-file", "and the other way round", app("bin/sh/", "bin/sh/x=y")),
@@ -177,7 +177,7 @@ func tarCases() []hostileCase {
 		bad("zero-block-within", "one empty block isn't the end, or is", notTar, upperBytes(slices.Concat(blocks(false, reg("a", "x")), make([]byte, 512), []byte(long("no header ", 512))))),
 		bad("text", "a layer that is no tar", notTar, upperBytes([]byte(long("this is no tar. ", 4096)))),
 		bad("short", "a layer of fewer bytes than a header", notTar, upperBytes([]byte("short"))),
-		bad("unpadded", "a last body without its padding", notTar, upperBytes(blocks(false, block{name: "a", kind: '0', body: "x", short: true}))),
+		either("unpadded", "a last body without its padding", upperBytes(blocks(false, block{name: "a", kind: '0', body: "x", short: true}), "a=x")),
 		good("zstd-magic-name", "the first name begins as zstd's frames do", image{layers: []layer{app().layers[0], rawLayer(blocks(true, reg("\x28\xb5\x2f\xfdname", "x")), "\x28\xb5\x2f\xfdname=x")}}),
 		good("gzip-magic-name", "or as gzip's members", image{layers: []layer{app().layers[0], rawLayer(blocks(true, reg("\x1f\x8bname", "x")), "\x1f\x8bname=x")}}),
 		good("gzip-magic-deflate-name", "all three bytes of it", image{layers: []layer{app().layers[0], rawLayer(blocks(true, reg("\x1f\x8b\x08name", "x")), "\x1f\x8b\x08name=x")}}),

@@ -413,14 +413,15 @@ func (s stored) check() error {
 
 func unpacked(b []byte) ([]byte, error) {
 	switch {
+	case len(b) > 262 && string(b[257:262]) == "ustar": // whatever its first name begins with
+		return b, nil
 	case bytes.HasPrefix(b, []byte{0x1f, 0x8b}):
 		r, err := gzip.NewReader(bytes.NewReader(b))
 		if err != nil {
 			return nil, err
 		}
 		return io.ReadAll(r)
-	case bytes.HasPrefix(b, []byte{0x28, 0xb5, 0x2f, 0xfd}) && !bytes.HasPrefix(b[min(257, len(b)):], []byte("ustar")),
-		bytes.HasPrefix(b, skippable(0)[:4]):
+	case bytes.HasPrefix(b, []byte{0x28, 0xb5, 0x2f, 0xfd}), bytes.HasPrefix(b, skippable(0)[:4]):
 		r, err := zstd.NewReader(nil)
 		if err != nil {
 			return nil, err

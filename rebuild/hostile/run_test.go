@@ -22,7 +22,7 @@ import (
 
 // The limits of a run that names none.
 const (
-	defaultTime   = 20 * time.Second
+	defaultTime   = 10 * time.Second
 	defaultMemory = 256 << 20
 	// hardMemory is where the kernel refuses a run more memory, so that a bomb
 	// can't take the machine down.
