@@ -127,7 +127,7 @@ func streamCases() []stream {
 		{"stdout-full-version", "the version", ">/dev/full", []string{"--version"}, nil, -1, false},
 		{"stdout-broken-pipe", "a reader that goes away", "| true", []string{"--base", "1", "-o", "-"}, good, -1, false},
 		{"all-closed", "nothing at all", "<&- >&- 2>&-", to, good, -1, true},
-		{"output-dev-full", "an output that is a full device", "", []string{"--base", "1", "-o", "/dev/full"}, good, 2, false}, // no archive's name: an image of the engine
+		{"output-dev-full", "an output that is a full device", "", []string{"--base", "1", "-o", "/dev/full"}, good, 1, false},
 		{"output-dev-full-archive", "named as an archive", "", []string{"--base", "1", "-o", "docker-archive:/dev/full"}, good, 1, false},
 		{"output-dev-null", "an output that takes everything", "", []string{"--base", "1", "-o", "docker-archive:/dev/null"}, good, 0, false},
 	}

@@ -477,4 +477,3 @@ func mended(t *testing.T, p *place, which, how string, cache bool) {
 	checkStored(t, root, "n1", numberedImage(1))
 	checkNoLeftovers(t, root)
 }
-
