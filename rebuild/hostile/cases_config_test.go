@@ -45,7 +45,7 @@ func configCases() []hostileCase {
 	}
 	control := "a\x1b]0;owned\x07b\x00c\u009bd\u202ee"
 	newline := "x\nRUN touch /forged\nUSER forged"
-	return []hostileCase{
+	cases := []hostileCase{
 		// Much of everything
 		good("env-20000", "a loop over a loop over the environment", env(numbered(20000, "N%d=v")...)),
 		good("env-20000-long", "with values that mean something to a Dockerfile", env(numbered(20000, `N%d=$A ${B:-"c"} \ 'd'`)...)),
@@ -169,6 +169,14 @@ func configCases() []hostileCase {
 		{name: "os-windows", why: "layers of another kind", image: ptr(fields(object{"os": "windows", "os.version": "10.0"})), want: survives(nil)},
 		{name: "variant-odd", why: "a variant of slashes", image: ptr(fields(object{"variant": "v8/../x"})), want: survives(nil)},
 	}
+	// What is an instruction within a value must not be one of the Dockerfile.
+	for _, c := range cases {
+		if strings.Contains(c.name, "newline") {
+			c.name, c.args, c.want = c.name+"-dry", []string{"--base", "1", "--dry-run"}, want{code: 0}
+			cases = append(cases, c)
+		}
+	}
+	return cases
 }
 
 // historyCases are histories that want to be instructions. The Dockerfile of a

@@ -20,9 +20,6 @@ func layoutCases() []hostileCase {
 	up := im.layers[1].raw
 	blob := func(b []byte) string { return "blobs/sha256/" + hex(b) }
 	d := descriptor(ociManifest, raw)
-	fine := func(name, why string, f files) hostileCase {
-		return hostileCase{name: name, why: why, layout: f, want: becomes(im), args: []string{"--base", "1"}}
-	}
 	unsure := func(name, why string, f files) hostileCase {
 		return hostileCase{name: name, why: why, layout: f, want: survives(&im), args: []string{"--base", "1"}}
 	}
@@ -42,6 +39,11 @@ func layoutCases() []hostileCase {
 			make(p, dir+"/"+file)
 			return "oci:" + dir
 		}}
+	}
+	unread := func(name, why, file string, make func(p *place, path string)) hostileCase {
+		c := special(name, why, "", file, make)
+		c.want = survives(nil)
+		return c
 	}
 	fifo := func(_ *place, path string) { must(unix.Mkfifo(path, 0o644)) }
 	directory := func(_ *place, path string) { must(os.Mkdir(path, 0o755)) }
@@ -64,7 +66,7 @@ func layoutCases() []hostileCase {
 		badLayout("index-is-manifest", "a manifest instead", ``, f.set("index.json", raw)),
 		unsure("index-schema-1", "another schema version", f.set("index.json", encode(with(indexOf(d), "schemaVersion", 1)))),
 		unsure("index-media-type", "another media type", f.set("index.json", encode(with(indexOf(d), "mediaType", "text/html")))),
-		fine("index-twice", "the same image twice is one", f.index(d, d)),
+		unsure("index-twice", "the same image twice is one, or two without a name", f.index(d, d)),
 		badLayout("index-two", "two images of which none was named", `2 images`, layout(plain(), app("x=y"))),
 		{name: "index-name-wrong", why: "a name that isn't there", layout: f, ref: ":other", want: fails(`(?i)no such image`)},
 		{name: "index-name-twice", why: "one name for two images", layout: f.index(with(d, "annotations", object{"org.opencontainers.image.ref.name": "a"}), with(descriptor(ociManifest, []byte("x")), "annotations", object{"org.opencontainers.image.ref.name": "a"})), ref: ":a", want: survives(nil)},
@@ -122,7 +124,7 @@ func layoutCases() []hostileCase {
 		{name: "manifest-says-index", why: "a manifest that says it is an index", layout: manifest("mediaType", ociIndex), want: fails(``)},
 		{name: "manifest-and-index", why: "a document that is both", layout: manifest("manifests", []object{d}), want: survives(nil)},
 		{name: "descriptor-says-index", why: "a descriptor that says so", layout: f.index(with(d, "mediaType", ociIndex)), want: survives(&im), args: []string{"--base", "1"}},
-		badLayout("descriptor-media-type", "a media type that is no image's", ``, func() files {
+		unsure("descriptor-media-type", "a media type that is no image's", func() files {
 			doc := encode(with(m, "mediaType", "text/html"))
 			return f.blob(doc).index(descriptor("text/html", doc))
 		}()),
@@ -158,8 +160,8 @@ func layoutCases() []hostileCase {
 		special("index-is-fifo", "as a FIFO", `(?i)index\.json|fifo|pipe|regular`, "index.json", fifo),
 		special("index-is-dev-zero", "as a device without an end", `(?i)index\.json|device|regular`, "index.json", link("/dev/zero")),
 		special("index-is-loop", "as a link to itself", `(?i)index\.json|link`, "index.json", link("index.json")),
-		special("oci-layout-is-fifo", "oci-layout as a FIFO", `(?i)oci-layout|fifo|pipe|regular`, "oci-layout", fifo),
-		special("oci-layout-is-directory", "as a directory", `(?i)oci-layout|directory|regular|layout`, "oci-layout", directory),
+		unread("oci-layout-is-fifo", "oci-layout as a FIFO, which nobody need read", "oci-layout", fifo),
+		unread("oci-layout-is-directory", "as a directory", "oci-layout", directory),
 		special("manifest-is-fifo", "a manifest as a FIFO", `(?i)fifo|pipe|regular`, blob(raw), fifo),
 		special("manifest-is-dev-zero", "as a device", `(?i)device|regular|size|large`, blob(raw), link("/dev/zero")),
 		special("manifest-is-directory", "as a directory", `(?i)directory|regular`, blob(raw), directory),

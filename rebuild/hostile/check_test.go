@@ -12,6 +12,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
 )
 
 // longestLine is how long a line of error or hint may be. Names in it may be
@@ -116,6 +118,38 @@ func checkUnchanged(t *testing.T, before, after map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		if _, ok := after[name]; !ok {
 			t.Errorf("gone: %s", name)
+		}
+	}
+}
+
+// checkForged reads a Dockerfile as BuildKit does and fails for an instruction
+// that comes out of a text: the texts of the tables say RUN touch /forged.
+func checkForged(t *testing.T, dockerfile string) {
+	t.Helper()
+	if syntax, _, _, ok := parser.DetectSyntax([]byte(dockerfile)); ok {
+		t.Errorf("the Dockerfile names a frontend: %s", syntax)
+	}
+	parsed, err := parser.Parse(strings.NewReader(dockerfile))
+	if err != nil {
+		t.Errorf("the Dockerfile can't be parsed: %v", err)
+		return
+	}
+	if parsed.EscapeToken != '\\' && strings.Contains(dockerfile, "forged") {
+		t.Errorf("the Dockerfile changes the escape character to %q", parsed.EscapeToken)
+	}
+	for _, n := range parsed.AST.Children {
+		first := strings.ToUpper(n.Value)
+		forged := (first == "RUN" || first == "USER") && strings.Contains(n.Original, "forged") && !strings.Contains(n.Original, "\\n")
+		if forged && first == "USER" && strings.Contains(n.Original, "RUN") {
+			forged = false // the user itself is such a text
+		}
+		if forged || first == "FROM" && strings.Contains(n.Original, "evil") {
+			t.Errorf("a forged instruction: %s", short(n.Original))
+		}
+		for _, h := range n.Heredocs {
+			if first == "RUN" && strings.Contains(h.Content, "forged") {
+				t.Errorf("a forged heredoc: %s", short(h.Content))
+			}
 		}
 	}
 }

@@ -165,6 +165,9 @@ func (c hostileCase) run(t *testing.T) {
 	if r.code == 0 {
 		maps.DeleteFunc(before, func(name, _ string) bool { return name == "out" })
 		checkUnchanged(t, before, p.listing("out"))
+		if slices.Contains(args, "--dry-run") && !slices.Contains(args, "--json") {
+			checkForged(t, r.stdout)
+		}
 		if c.want.shows == nil || !slices.Contains(args, "out/image.tar") {
 			return
 		}
