@@ -122,34 +122,66 @@ func checkUnchanged(t *testing.T, before, after map[string]string) {
 	}
 }
 
-// checkForged reads a Dockerfile as BuildKit does and fails for an instruction
-// that comes out of a text: the texts of the tables say RUN touch /forged.
-func checkForged(t *testing.T, dockerfile string) {
-	t.Helper()
+// forgedIn reads a Dockerfile as BuildKit does and tells of an instruction in it
+// that comes out of a text: those of the tables say RUN touch /forged.
+func forgedIn(dockerfile string) string {
 	if syntax, _, _, ok := parser.DetectSyntax([]byte(dockerfile)); ok {
-		t.Errorf("the Dockerfile names a frontend: %s", syntax)
+		return "a frontend: " + syntax
 	}
 	parsed, err := parser.Parse(strings.NewReader(dockerfile))
 	if err != nil {
-		t.Errorf("the Dockerfile can't be parsed: %v", err)
-		return
-	}
-	if parsed.EscapeToken != '\\' && strings.Contains(dockerfile, "forged") {
-		t.Errorf("the Dockerfile changes the escape character to %q", parsed.EscapeToken)
+		return err.Error()
 	}
 	for _, n := range parsed.AST.Children {
-		first := strings.ToUpper(n.Value)
-		forged := (first == "RUN" || first == "USER") && strings.Contains(n.Original, "forged") && !strings.Contains(n.Original, "\\n")
-		if forged && first == "USER" && strings.Contains(n.Original, "RUN") {
-			forged = false // the user itself is such a text
-		}
-		if forged || first == "FROM" && strings.Contains(n.Original, "evil") {
-			t.Errorf("a forged instruction: %s", short(n.Original))
-		}
-		for _, h := range n.Heredocs {
-			if first == "RUN" && strings.Contains(h.Content, "forged") {
-				t.Errorf("a forged heredoc: %s", short(h.Content))
+		switch strings.ToUpper(n.Value) {
+		case "RUN":
+			if strings.Contains(n.Original, "forged") {
+				return n.Original
+			}
+			for _, h := range n.Heredocs {
+				if strings.Contains(h.Content, "forged") {
+					return h.Content
+				}
+			}
+		case "USER":
+			if strings.TrimSpace(n.Original) == "USER forged" {
+				return n.Original
+			}
+		case "FROM":
+			if strings.Contains(n.Original, "evil") {
+				return n.Original
 			}
 		}
+	}
+	return ""
+}
+
+// The checks themselves can fail.
+func TestChecks(t *testing.T) {
+	for _, s := range []string{
+		"FROM scratch\nRUN touch /forged\n", "FROM scratch\nRUN <<EOF\ntouch /forged\nEOF\n", "# syntax=evil\nFROM scratch\n", "FROM evil\n", "FROM scratch\nUSER forged\n",
+	} {
+		if forgedIn(s) == "" {
+			t.Errorf("not found in %q", s)
+		}
+	}
+	if s := forgedIn("FROM scratch\n# RUN touch /forged\nENV A=\"RUN touch /forged\"\n"); s != "" {
+		t.Errorf("found %q where there is none", s)
+	}
+	for _, s := range []string{"\x1b[0m", "a\x07", "\x00", "\u009b", "\x9b", "\u202e", "\r", "\x7f"} {
+		if unprintable(s) == "" {
+			t.Errorf("%q passes for printable", s)
+		}
+	}
+	if s := unprintable("plain text, ünïcode – 日本\n\t\ufffd"); s != "" {
+		t.Errorf("%s in plain text", s)
+	}
+	one, err := tree([][]entry{of("a/", "a/b=1", "c=2").entries, of(".wh.c", "a/d => a/b").entries}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, _ := describe(one)
+	if len(lines) != 3 || lines["/c"] != "" || !strings.HasSuffix(lines["/a/d"], "the same as /a/b") {
+		t.Errorf("the reference shows %v", lines)
 	}
 }

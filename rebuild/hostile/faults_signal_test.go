@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -174,7 +175,7 @@ func (m moment) run(t *testing.T) {
 		}
 	} else {
 		// Before the program has begun to listen, the signal itself ends it.
-		early := r.signal == m.signal && wait < 100*time.Millisecond
+		early := r.signal == m.signal && r.cpu < startup
 		if !early {
 			checkInterrupted(t, r, c)
 		}
@@ -307,7 +308,7 @@ func TestFaultPipe(t *testing.T) {
 			run := command{args: append([]string{"-q"}, c.args(p)...), limit: 8 * time.Second, waits: true}
 			before := p.listing()
 			run.started = func(process *os.Process) {
-				time.Sleep(time.Second)
+				settle(process.Pid)
 				_ = process.Signal(c.signal) // a bomb may have been refused
 			}
 			r := p.run(run)
@@ -320,6 +321,37 @@ func TestFaultPipe(t *testing.T) {
 				checkUnchanged(t, before, p.listing())
 			}
 		})
+	}
+}
+
+// startup is more processor time than the program needs until it listens to signals.
+const startup = 80 * time.Millisecond
+
+// settle waits until a process is at work, or waits for something itself.
+func settle(pid int) {
+	ticks, still := "", 0
+	for {
+		time.Sleep(100 * time.Millisecond)
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return // it has ended
+		}
+		_, rest, _ := strings.Cut(string(b), ") ")
+		f := strings.Fields(rest) // from the third field on: utime and stime are the 14th and 15th
+		if f[0] == "Z" {
+			return
+		}
+		now := f[11] + "+" + f[12]
+		user, err1 := strconv.Atoi(f[11])
+		system, err2 := strconv.Atoi(f[12])
+		if err1 != nil || err2 != nil || time.Duration(user+system)*10*time.Millisecond > 5*startup {
+			return
+		}
+		if now != ticks || f[0] == "R" || user+system == 0 {
+			ticks, still = now, 0
+		} else if still++; still == 10 {
+			return
+		}
 	}
 }
 

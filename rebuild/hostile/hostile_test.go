@@ -166,7 +166,9 @@ func (c hostileCase) run(t *testing.T) {
 		maps.DeleteFunc(before, func(name, _ string) bool { return name == "out" })
 		checkUnchanged(t, before, p.listing("out"))
 		if slices.Contains(args, "--dry-run") && !slices.Contains(args, "--json") {
-			checkForged(t, r.stdout)
+			if forged := forgedIn(r.stdout); forged != "" {
+				t.Errorf("a forged instruction in the Dockerfile: %s", short(forged))
+			}
 		}
 		if c.want.shows == nil || !slices.Contains(args, "out/image.tar") {
 			return

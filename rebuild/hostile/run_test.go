@@ -80,6 +80,7 @@ type result struct {
 	stderr   string
 	peak     int64 // bytes of memory
 	took     time.Duration
+	cpu      time.Duration
 	timedOut bool
 }
 
@@ -142,7 +143,7 @@ func (p *place) run(c command) result {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	r.took = time.Since(begun)
+	r.took, r.cpu = time.Since(begun), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()
 	r.peak = max(<-peak, ownPeak(cmd.ProcessState))
 	r.stdout, r.stderr = stdout.String(), stderr.String()
 	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
