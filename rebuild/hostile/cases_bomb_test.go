@@ -16,7 +16,7 @@ import (
 // bombCases are small inputs that want much time or memory.
 func bombCases() []hostileCase {
 	built := func(name, why string, im func() image) hostileCase {
-		return hostileCase{name: name, why: why, build: im, want: survives(nil)}
+		return hostileCase{name: name, why: why, build: im, want: survives(nil), time: 20 * time.Second}
 	}
 	// one is an image of the base and a layer that is written as it is compressed.
 	one := func(write func(w *tar.Writer)) func() image {
@@ -102,8 +102,8 @@ func bombCases() []hostileCase {
 		built("deep-names", "a thousand names of 64,000 bytes in one component", times(1000, func(i int) tar.Header { return reg(long("n", 64000) + fmt.Sprint(i)) })),
 
 		// Texts in headers
-		built("pax-2000-records", "values of 900,000 bytes", times(1000, record("SCHILY.xattr.user.x", long("x", 900000)))),
-		built("pax-vendor", "a vendor's records", times(500, record("VENDOR.x", long("x", 900000)))),
+		built("pax-records", "400 values of 900,000 bytes", times(400, record("SCHILY.xattr.user.x", long("x", 900000)))),
+		built("pax-vendor", "a vendor's records", times(400, record("VENDOR.x", long("x", 900000)))),
 		built("pax-many-keys", "20,000 keys on one entry", one(func(w *tar.Writer) {
 			h := reg("f")
 			h.PAXRecords = map[string]string{}
@@ -117,17 +117,17 @@ func bombCases() []hostileCase {
 				must(w.WriteHeader(&tar.Header{Typeflag: tar.TypeXGlobalHeader, Name: "g", PAXRecords: map[string]string{fmt.Sprint("VENDOR.", i): long("x", 1000)}}))
 			}
 		})),
-		built("uname-1000", "user names of a megabyte", times(1000, func(i int) tar.Header {
+		built("unames", "user names of a megabyte", times(400, func(i int) tar.Header {
 			h := reg(fmt.Sprintf("f%d", i))
 			h.Uname = long("u", 1000000)
 			return h
 		})),
-		built("gname-1000", "group names, each its own", times(1000, func(i int) tar.Header {
+		built("gnames", "group names, each its own", times(400, func(i int) tar.Header {
 			h := reg(fmt.Sprintf("f%d", i))
 			h.Gname = fmt.Sprint(i, long("g", 600000))
 			return h
 		})),
-		built("linkname-1000", "targets of a megabyte", times(1000, func(i int) tar.Header {
+		built("linknames", "targets of a megabyte", times(400, func(i int) tar.Header {
 			return tar.Header{Name: fmt.Sprintf("f%d", i), Typeflag: tar.TypeSymlink, Linkname: long("t/", 900000), Format: tar.FormatPAX}
 		})),
 		built("gnu-longname-200M", "a long name of 200 MB", func() image {
@@ -161,12 +161,12 @@ func bombCases() []hostileCase {
 			}
 			return out
 		}),
-		stored("gzip-header-long", "a name of a megabyte in the header", func(b []byte) []byte {
+		maybe(stored("gzip-header-long", "a name of a megabyte in the header", func(b []byte) []byte {
 			z := gzipped(b)
 			z[3] |= 8
 			return slices.Concat(z[:10], []byte(long("n", 1<<20)), []byte{0}, z[10:])
-		}),
-		refused(stored("gzip-no-end", "the sums are missing", func(b []byte) []byte { z := gzipped(b); return z[:len(z)-8] }), `(?i)truncated|unexpected|early|damaged|gzip`),
+		})),
+		maybe(stored("gzip-no-end", "the sums are missing", func(b []byte) []byte { z := gzipped(b); return z[:len(z)-8] })),
 		refused(stored("gzip-sum-wrong", "or wrong", func(b []byte) []byte { z := gzipped(b); z[len(z)-6] ^= 1; return z }), `(?i)checksum|damaged|gzip|invalid`),
 		maybe(stored("gzip-then-rubbish", "something behind the last member", func(b []byte) []byte { return append(gzipped(b), "rubbish behind"...) })),
 		maybe(stored("gzip-then-zeros", "padding behind it", func(b []byte) []byte { return append(gzipped(b), make([]byte, 5000)...) })),
@@ -307,7 +307,7 @@ func nested(wide, deep int, apart bool) files {
 	im := plain()
 	f := layout(im)
 	next := many(wide, func(int) object { return descriptor(ociManifest, encode(im.manifest())) })
-	for level := range deep {
+	for level := range deep - 1 {
 		var list []object
 		for i := range wide {
 			if i > 0 && !apart {
@@ -320,7 +320,8 @@ func nested(wide, deep int, apart bool) files {
 		}
 		next = list
 	}
-	return f.index(next...)
+	top := encode(indexOf(next...))
+	return append(f, member{name: "blobs/sha256/" + hex(top), body: top}).index(descriptor(ociIndex, top))
 }
 
 // cycle is a layout of n indexes that list each other in a ring, which only

@@ -218,7 +218,7 @@ func nowhere(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 
 // requests is how many requests a pull and a push of the tests' image take, or
 // more: a fault at a request that never comes is an honest run.
-const pullRequests, pushRequests = 5, 13
+const pullRequests, pushRequests = 6, 13
 
 func pullFaults() []fault {
 	var all []fault

@@ -444,6 +444,9 @@ func entriesOf(b []byte) ([]entry, error) {
 		if err != nil {
 			return nil, err
 		}
+		if h.Typeflag == tar.TypeXGlobalHeader {
+			continue
+		}
 		body, err := io.ReadAll(tr)
 		if err != nil {
 			return nil, err
