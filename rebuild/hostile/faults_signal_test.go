@@ -57,7 +57,7 @@ func destinations() []destination {
 			before: func(p *place) {
 				must(os.WriteFile(p.path("out/image.tar"), archive(app("old=x")).tar(), 0o644))
 			}},
-		{name: "context", args: []string{"--base", "scratch", "--context", "out/context"}, keeps: []string{"out/context"}, after: func(t *testing.T, p *place, im image) {
+		{name: "context", args: []string{"--base", "scratch", "--context", "out/context", "-o", "out/image.tar"}, keeps: []string{"out/context", "out/image.tar"}, after: func(t *testing.T, p *place, im image) {
 			if _, err := os.Stat(p.path("out/context/Dockerfile")); err != nil {
 				t.Error(err)
 			}

@@ -246,12 +246,6 @@ func manifestLayout(im image, manifest object) files {
 	return f.blob(m).index(descriptor(ociManifest, m))
 }
 
-// configLayout is a layout whose image has the given config document.
-func configLayout(im image, document []byte) files {
-	im.raw = document
-	return layout(im)
-}
-
 // many makes n things.
 func many[T any](n int, f func(i int) T) []T {
 	out := make([]T, n)
