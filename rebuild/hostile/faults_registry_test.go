@@ -54,6 +54,12 @@ type faulty struct {
 	seen []string
 }
 
+func (s *faulty) turn(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.on = on
+}
+
 func (s *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	hit := false
@@ -407,7 +413,7 @@ func TestFaultPull(t *testing.T) {
 			im := faultImage()
 			host, s := newRegistry(t, f)
 			fill(t, host, "app", im)
-			s.on = true
+			s.turn(true)
 			p := newPlace(t)
 			before := p.listing()
 			c := command{
@@ -453,16 +459,14 @@ func TestFaultPush(t *testing.T) {
 			p := newPlace(t)
 			input := p.file("image.tar", archive(im).tar())
 			before := p.listing()
-			s.on = true
+			s.turn(true)
 			c := command{
 				args:  []string{"-q", "--base", "1", "-o", "docker://" + host + "/flat:1", input},
 				env:   []string{silence},
 				limit: 40 * time.Second, waits: true,
 			}
 			r := p.run(c)
-			s.mu.Lock()
-			s.on = false
-			s.mu.Unlock()
+			s.turn(false)
 			checkOutcome(t, f, r, c, before, p.listing())
 			got, ok := fetch(t, host, "flat", "1")
 			if !ok && r.code == 0 {

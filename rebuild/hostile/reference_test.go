@@ -5,6 +5,7 @@ package hostile
 import (
 	"archive/tar"
 	"bytes"
+	"compress/bzip2"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/mholt/archiver/v4"
 )
 
 // The judge: what an engine shows that unpacks every layer into a directory of
@@ -428,6 +430,15 @@ func unpacked(b []byte) ([]byte, error) {
 		}
 		defer r.Close()
 		return r.DecodeAll(b, nil)
+	case bytes.HasPrefix(b, []byte("BZh")):
+		return io.ReadAll(bzip2.NewReader(bytes.NewReader(b)))
+	case bytes.HasPrefix(b, []byte("\xfd7zXZ\x00")):
+		r, err := archiver.Xz{}.OpenReader(bytes.NewReader(b))
+		if err != nil {
+			return nil, err
+		}
+		defer r.Close()
+		return io.ReadAll(r)
 	}
 	return b, nil
 }
