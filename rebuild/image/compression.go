@@ -173,7 +173,11 @@ func Decompress(r io.Reader) (plain io.ReadCloser, kind string, err error) {
 	b := bufio.NewReaderSize(r, 64<<10)
 	head, err := b.Peek(HeadSize)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, "", err
+		if len(head) == 0 {
+			return nil, "", err
+		}
+		// What could be read comes first: its reader may know better what is wrong.
+		b = bufio.NewReader(io.MultiReader(bytes.NewReader(bytes.Clone(head)), failed{err}))
 	}
 	f := formatOf(head)
 	if f.kind == Uncompressed {
@@ -185,6 +189,11 @@ func Decompress(r io.Reader) (plain io.ReadCloser, kind string, err error) {
 	}
 	return plain, f.kind, nil
 }
+
+// failed is a reader that fails.
+type failed struct{ error }
+
+func (f failed) Read([]byte) (int, error) { return 0, f.error }
 
 // noEOF is err, where io.EOF would be taken for a regular end.
 func noEOF(err error) error {

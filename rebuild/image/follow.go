@@ -256,7 +256,7 @@ func (o *follower) index(ctx context.Context, d v1.Descriptor, raw []byte, depth
 		if err := o.enter(ctx, depth+1); err != nil {
 			return nil, &Error{Op: "read", Object: o.Store.Object(), Err: err}
 		}
-		if !o.first(child) || o.skip(child) {
+		if o.skip(child) || !o.first(child) {
 			continue
 		}
 		before := len(o.images)

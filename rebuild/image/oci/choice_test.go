@@ -134,7 +134,7 @@ func TestNestedIndexesEnd(t *testing.T) {
 		"ten wide, eight deep":     {wide, wideBlobs, "", ""},
 		"the same without images":  {none, noneBlobs, "holds no image", ""},
 		"twelve deep":              {deep, deepBlobs, "more than 8 indexes within each other", "more than 8 indexes within each other"},
-		"thousands in one":     {imagetest.Index(many...), docs, "list more than 4096 manifests", "list more than 4096 manifests"},
+		"thousands in one":         {imagetest.Index(many...), docs, "list more than 4096 manifests", "list more than 4096 manifests"},
 		"the image a thousandfold": {imagetest.Index(repeat(app, 1000)...), nil, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
