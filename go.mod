@@ -13,8 +13,8 @@ require (
 	github.com/docker/go-units v0.5.0
 	github.com/google/go-containerregistry v0.22.1
 	github.com/klauspost/compress v1.20.2
-	github.com/mattn/go-runewidth v0.0.16
 	github.com/klauspost/pgzip v1.2.6
+	github.com/mattn/go-runewidth v0.0.16
 	github.com/mholt/archiver/v4 v4.0.0-alpha.9
 	github.com/moby/buildkit v0.34.2
 	github.com/moby/docker-image-spec v1.3.1
