@@ -102,7 +102,7 @@ func (zeros) Read(p []byte) (int, error) {
 // An engine may take its time where it works: before the first byte of docker
 // save, and after the last one of docker load. An interrupt ends that at once.
 func TestWorkingEngineIsWaitedFor(t *testing.T) {
-	const limit = 100 * time.Millisecond
+	const limit = 300 * time.Millisecond
 	slow := func(path string) func(http.ResponseWriter, *http.Request, <-chan struct{}) bool {
 		return func(_ http.ResponseWriter, r *http.Request, _ <-chan struct{}) bool {
 			if strings.HasSuffix(r.URL.Path, path) {
@@ -111,7 +111,7 @@ func TestWorkingEngineIsWaitedFor(t *testing.T) {
 					imagetest.Must(err)
 					r.Body = io.NopCloser(strings.NewReader(string(b)))
 				}
-				time.Sleep(8 * limit)
+				time.Sleep(7 * limit)
 			}
 			return false
 		}
