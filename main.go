@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if c.job.StdoutTaken() && progress.IsTerminal(stdout) {
 		return fail(stderr, usageError{errors.New("the archive on stdout would go to the terminal: redirect it, or name a file")})
 	}
-	c.job.Client = func() (*client.Client, error) { return engine.NewClient(flags.context, flags.host) }
+	c.job.Client = func() (*client.Client, error) { return engine.NewClient(flags.context, flags.host, c.job.Timeout) }
 	c.job.Stdout = stdout
 	if err := flatten(ctx, c, stdout, stderr); err != nil {
 		if ctx.Err() != nil {
@@ -311,8 +311,24 @@ func (a *arguments) job(f *pflag.FlagSet) (rebuild.Options, error) {
 			return o, fmt.Errorf("--compression: %w", err)
 		}
 	}
+	if o.Timeout, err = timeout(); err != nil {
+		return o, err
+	}
 	o.SourceDate, err = sourceDate()
 	return o, err
+}
+
+// timeout is the time in DOCKER_FLATTEN_TIMEOUT, 0 where it isn't set.
+func timeout() (time.Duration, error) {
+	text := os.Getenv("DOCKER_FLATTEN_TIMEOUT")
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("DOCKER_FLATTEN_TIMEOUT %q: must be a time such as 90s or 5m", text)
+	}
+	return d, nil
 }
 
 // sourceDate is the time in SOURCE_DATE_EPOCH (reproducible-builds.org), nil
@@ -380,7 +396,7 @@ func complete(ctx context.Context, flags engineFlags, word string, stdout io.Wri
 		fmt.Fprintf(stdout, ":%d\n", noFiles)
 		return 0
 	}
-	cli, err := engine.NewClient(flags.context, flags.host)
+	cli, err := engine.NewClient(flags.context, flags.host, 5*time.Second) // somebody waits at a prompt
 	if err == nil {
 		list, listErr := cli.ImageList(ctx, dockerimage.ListOptions{})
 		for _, im := range list {

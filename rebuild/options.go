@@ -31,10 +31,11 @@ type Options struct {
 	Platform    string // os/arch[/variant]; "" = every platform of an index
 	Compression image.Compression
 	Verify      maker.Verify
-	DryRun      bool       // stop before anything is built
-	NoCache     bool       // don't look for an earlier result
-	Force       bool       // replace a file that isn't an earlier result
-	SourceDate  *time.Time // dates what is added to the history; nil = the image's own date
+	DryRun      bool          // stop before anything is built
+	NoCache     bool          // don't look for an earlier result
+	Force       bool          // replace a file that isn't an earlier result
+	Timeout     time.Duration // how long a registry or an engine may be silent; 0 = a minute
+	SourceDate  *time.Time    // dates what is added to the history; nil = the image's own date
 
 	Client  func() (*client.Client, error) // the Docker Engine, asked for when one is needed
 	Stdout  io.Writer                      // for a product named "-"; nil = os.Stdout
