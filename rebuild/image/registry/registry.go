@@ -41,7 +41,8 @@ func Open(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source,
 		return nil, explain("open", ref.String(), err)
 	}
 	spools := &image.Spools{Dir: opt.TempDir}
-	o := image.Opening{Ref: ref, Store: &repository{named, puller}, Reader: image.SideBySide{Spools: spools}, Options: opt}
+	repository := &repository{named, puller}
+	o := image.Opening{Ref: ref, Store: repository, Reader: image.SideBySide{Spools: spools}, Options: opt}
 	if _, ok := named.(name.Tag); ok {
 		o.Names = []string{ref.Name}
 	}
@@ -50,6 +51,7 @@ func Open(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source,
 		return nil, err
 	}
 	src.ID = named.Context().Digest(src.ID).String()
+	src.Beside = beside{repository}
 	src.OnClose(spools)
 	return src, nil
 }
