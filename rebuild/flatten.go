@@ -62,7 +62,7 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	// What each platform's image is made of, and what it becomes.
 	var orders []maker.Order
 	for _, im := range src.Images {
-		order, err := o.order(ctx, im, to, opt)
+		order, err := o.order(ctx, src, im, to, opt)
 		if err != nil {
 			if len(src.Images) > 1 {
 				err = fmt.Errorf("%s: %w", im.Platform, err)

@@ -15,8 +15,8 @@ import (
 
 // order reads one platform's image, each layer once, and plans its result: after
 // it nothing is left to do but to write.
-func (o *Options) order(ctx context.Context, im *image.Image, to image.Place, opt image.Options) (maker.Order, error) {
-	evidence, told, err := o.gather(ctx, im, opt)
+func (o *Options) order(ctx context.Context, src *image.Source, im *image.Image, to image.Place, opt image.Options) (maker.Order, error) {
+	evidence, told, err := o.gather(ctx, src, im, opt)
 	if err != nil {
 		return maker.Order{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"docker-flatten/history"
 	"docker-flatten/rebuild/image"
@@ -78,6 +79,9 @@ func NewConfig(im *image.Image, settings Settings, evidence Evidence) (*Config, 
 func annotationsOf(im *image.Image) map[string]string {
 	if im.Manifest == nil {
 		return nil
+	}
+	if at := im.Manifest.Descriptor.Annotations; im.Manifest.Annotations[ocispec.AnnotationBaseImageName] == "" && at[ocispec.AnnotationBaseImageName] != "" {
+		return at // the index's entry says it
 	}
 	return im.Manifest.Annotations
 }

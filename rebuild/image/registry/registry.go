@@ -45,7 +45,8 @@ func Open(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source,
 		return nil, explain("open", ref.String(), err)
 	}
 	spools := &image.Spools{Dir: opt.TempDir}
-	o := image.Opening{Ref: ref, Store: &repository{named, client, puller}, Reader: image.SideBySide{Spools: spools}, Options: opt}
+	repository := &repository{named, client, puller}
+	o := image.Opening{Ref: ref, Store: repository, Reader: image.SideBySide{Spools: spools}, Options: opt}
 	if _, ok := named.(name.Tag); ok {
 		o.Names = []string{ref.Name}
 	}
@@ -54,6 +55,7 @@ func Open(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source,
 		return nil, err
 	}
 	src.ID = named.Context().Digest(src.ID).String()
+	src.Beside = beside{repository}
 	src.OnClose(spools)
 	return src, nil
 }
