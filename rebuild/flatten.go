@@ -10,6 +10,7 @@ import (
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/image/place"
 	"docker-flatten/rebuild/maker"
+	"docker-flatten/rebuild/plan"
 	"docker-flatten/rebuild/progress"
 	"docker-flatten/templates"
 )
@@ -71,6 +72,11 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 		orders = append(orders, order)
 		report.Images = append(report.Images, order.Plan.Report)
 	}
+	if len(orders) > 1 {
+		if report.Stages, err = stages(orders); err != nil {
+			return nil, err
+		}
+	}
 
 	// The image in its place, without a name: an earlier run's, or a new one.
 	var result *image.Stored
@@ -127,6 +133,16 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 		return nil, &PublishError{ID: result.ID, Names: report.Tags, Err: err}
 	}
 	return report, nil
+}
+
+// stages is the Dockerfile of several platforms.
+func stages(orders []maker.Order) (string, error) {
+	var plans []*plan.Plan
+	for _, o := range orders {
+		plans = append(plans, o.Plan)
+	}
+	text, err := plan.Stages(plans)
+	return string(text), err
 }
 
 // imageOptions are the options for opening and preparing places. Warnings go to

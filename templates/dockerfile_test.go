@@ -51,9 +51,9 @@ var dockerfiles = map[string]Dockerfile{
 		Base:   Base{Name: "debian:12", Layers: 1, Evidence: "local image with the same layer"},
 		From:   "debian:12",
 		Before: []history.Step{one("MAINTAINER", "Jo <jo@example.com>")},
-		Merged: []Layer{
-			{"RUN apt-get update", 17_400_000}, {"RUN apt-get install -y nginx", 61_230_000}, {"RUN mkdir /layers", 0},
-			{"RUN echo 1 > /layers/one", 2}, {"RUN echo 2 > /layers/two", 2}, {"RUN touch layerfile.txt", 0}, {"RUN rm layerfile.txt", 0},
+		Merged: []Row{
+			{Text: "RUN apt-get update", Layers: 1, Size: 17_400_000}, {Text: "RUN apt-get install -y nginx", Layers: 1, Size: 61_230_000}, {Text: "RUN mkdir /layers", Layers: 1, Size: 0},
+			{Text: "RUN echo 1 > /layers/one", Layers: 1, Size: 2}, {Text: "RUN echo 2 > /layers/two", Layers: 1, Size: 2}, {Text: "RUN touch layerfile.txt", Layers: 1, Size: 0}, {Text: "RUN rm layerfile.txt", Layers: 1, Size: 0},
 		},
 		Add: "layer.tar.gz",
 		After: []history.Step{
@@ -61,8 +61,8 @@ var dockerfiles = map[string]Dockerfile{
 		},
 	},
 	"scratch": {
-		Image: "oci:layout:app", Platform: "linux/arm64", From: "scratch", Base: Base{Evidence: "as asked with --base scratch"},
-		Merged: []Layer{{"ADD file:5d2f in /", 2_000_000}, {"COPY app /app", 7_000_000}}, Add: "layer.tar.gz",
+		Image: "oci:layout:app", Platform: "linux/arm64", Build: true, From: "scratch", Base: Base{Evidence: "as asked with --base scratch"},
+		Merged: []Row{{Text: "ADD file:5d2f in /", Layers: 1, Size: 2_000_000}, {Text: "COPY app /app", Layers: 1, Size: 7_000_000}}, Add: "layer.tar.gz",
 		After: []history.Step{one("ENTRYPOINT", "/app")},
 	},
 	"base without a name": {
@@ -70,7 +70,7 @@ var dockerfiles = map[string]Dockerfile{
 		Deleted:  []string{"/etc/motd", "/usr/share/doc"},
 		Removals: []string{"/etc/motd", "/usr/share/doc"},
 		Losses:   []string{"/bin/x: extended attribute user.origin", "/var/a: fractions of a second in its time"},
-		Merged:   []Layer{{"RUN <<EOF\napt-get update\napt-get install -y --no-install-recommends curl\nEOF", 1}, {"COPY . /srv", 1234}},
+		Merged:   []Row{{Text: "RUN <<EOF\napt-get update\napt-get install -y --no-install-recommends curl\nEOF", Layers: 1, Size: 1}, {Text: "COPY . /srv", Layers: 1, Size: 1234}},
 		Add:      "layer.tar.gz",
 	},
 	"corrections": {
@@ -78,7 +78,7 @@ var dockerfiles = map[string]Dockerfile{
 		Disagreements: []string{`ENV PATH: "/bin" in the history, "/usr/bin:/bin" in the config`},
 		Notes:         []string{"3 paths changed only in their times."},
 		BaseEnv:       []string{"PATH", "NL"},
-		Merged:        []Layer{{"", 10}},
+		Merged:        []Row{{Text: "", Layers: 1, Size: 10}},
 		Add:           "layer.tar.gz",
 		After: []history.Step{
 			{Name: "ENV", Pairs: pairs([]string{"PATH", "/usr/bin:/bin"}), Why: "the history has another value"},
@@ -89,7 +89,7 @@ var dockerfiles = map[string]Dockerfile{
 	"every instruction": {
 		Image: "app:1", From: "base:1", Base: Base{Name: "base:1", Layers: 1},
 		Before: []history.Step{one("SHELL", "/bin/bash", "-o", "pipefail", "-c"), env("A", "1", "B", "two words")},
-		Merged: []Layer{{"RUN true", 0}},
+		Merged: []Row{{Text: "RUN true", Layers: 1, Size: 0}},
 		Add:    "layer.tar.gz",
 		After: []history.Step{
 			label("org.opencontainers.image.title", "App", "org.opencontainers.image.description", "Does what it says, and says what it does", "maintainer", "Jo"),
@@ -105,9 +105,9 @@ var dockerfiles = map[string]Dockerfile{
 		Disagreements: []string{"\rRUN evil"},
 		Deleted:       []string{"/a\nRUN evil", "/b", "/c", "/d", "/e", "/f", "/g", "/h", "/i", "/j", "/k"},
 		Before:        []history.Step{{Name: "USER", Args: []string{"a"}, Why: "check=error=true\nRUN evil"}},
-		Merged: []Layer{
-			{"RUN a\nRUN evil\r\nRUN evil\rRUN evil\n# check=error=true\n\n", 1}, {"RUN " + strings.Repeat("long ", 100), 2},
-			{strings.Repeat("RUN evil\n", 50), 3}, {"RUN echo \x1b]0;title\x07 \u202e \x00 \xff \\", 4},
+		Merged: []Row{
+			{Text: "RUN a\nRUN evil\r\nRUN evil\rRUN evil\n# check=error=true\n\n", Layers: 1, Size: 1}, {Text: "RUN " + strings.Repeat("long ", 100), Layers: 1, Size: 2},
+			{Text: strings.Repeat("RUN evil\n", 50), Layers: 1, Size: 3}, {Text: "RUN echo \x1b]0;title\x07 \u202e \x00 \xff \\", Layers: 1, Size: 4},
 		},
 		Removals: []string{"/a\nRUN evil", "/\"],\n", "/caf\xe9\n", "/x\x1b[0m"},
 		Add:      "layer.tar.gz",
@@ -199,7 +199,7 @@ func FuzzComments(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		d := Dockerfile{
 			Image: s, ID: s, Platform: s, From: "base", Base: Base{Name: s, Evidence: s, Archive: s}, Notes: []string{s}, Losses: []string{s}, Disagreements: []string{s}, Deleted: []string{s},
-			Before: []history.Step{{Name: "USER", Args: []string{"a"}, Why: s}}, Merged: []Layer{{s, 1}, {"RUN " + s, 2}}, Add: "layer.tar.gz",
+			Before: []history.Step{{Name: "USER", Args: []string{"a"}, Why: s}}, Merged: []Row{{Text: s, Layers: 1, Size: 1}, {Text: "RUN " + s, Layers: 1, Size: 2}}, Add: "layer.tar.gz",
 		}
 		text, err := d.Render()
 		if err != nil {

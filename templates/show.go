@@ -9,8 +9,8 @@ import (
 // characters, which a value from an image that isn't trusted may hold, come out
 // visible instead of steering the terminal.
 func ShowDockerfiles(w io.Writer, r *Report) error {
-	for _, im := range r.Images {
-		for line := range strings.Lines(im.Dockerfile) {
+	for _, text := range r.dockerfiles() {
+		for line := range strings.Lines(text) {
 			text, tab := strings.TrimSuffix(line, "\n"), "\t"
 			parts := strings.Split(text, tab)
 			for i := range parts {
@@ -22,4 +22,26 @@ func ShowDockerfiles(w io.Writer, r *Report) error {
 		}
 	}
 	return nil
+}
+
+// WriteDockerfiles writes the Dockerfiles of a report as they are.
+func WriteDockerfiles(w io.Writer, r *Report) error {
+	for _, text := range r.dockerfiles() {
+		if _, err := io.WriteString(w, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dockerfiles are the files: one for all platforms, where there is one.
+func (r *Report) dockerfiles() []string {
+	if r.Stages != "" {
+		return []string{r.Stages}
+	}
+	var out []string
+	for _, im := range r.Images {
+		out = append(out, im.Dockerfile)
+	}
+	return out
 }
