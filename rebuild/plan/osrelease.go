@@ -16,7 +16,7 @@ import (
 // config.
 func (c *Config) describeBase(tree *layer.Merged, base *history.Image) templates.Base {
 	b := templates.Base{Name: c.Base.Name, Layers: c.Base.Layers, Evidence: c.Base.Evidence}
-	if b.Name != "" {
+	if b.Layers > 0 && b.Name != "" {
 		return b
 	}
 	system := tree.System()
@@ -36,7 +36,7 @@ func (c *Config) describeBase(tree *layer.Merged, base *history.Image) templates
 	}
 	name := release.name()
 	if name == "" {
-		name = "a system that has no os-release"
+		name = "an unknown system"
 	}
 	b.System = sentence(name, packages(system), units.HumanSize(float64(size)), built)
 	for _, v := range base.Config.Env {

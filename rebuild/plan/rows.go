@@ -136,26 +136,27 @@ func (w *rowWriter) arg(a string) {
 	w.add(argText(name, value))
 }
 
-// declared adds the history's own ARG line. What it leaves open is the value
-// that was passed.
+// declared adds the history's own ARG line, which may declare several. What it
+// leaves open is the value that was passed.
 func (w *rowWriter) declared(text string, passed map[string]string) {
 	words := strings.Fields(strings.TrimPrefix(text, "ARG "))
-	if len(words) != 1 {
-		w.add(text)
+	if len(words) != 1 && strings.Contains(text, "=") {
+		w.add(text) // a value has blanks, or the line several values: that can't be told
 		return
 	}
-	name, value, isSet := strings.Cut(words[0], "=")
-	if used, ok := passed[name]; ok && !isSet {
-		value, isSet = used, true
-		text = argText(name, value)
-	}
-	if isSet {
-		if told, ok := w.args[name]; ok && told == value {
-			return
+	for _, word := range words {
+		name, value, isSet := strings.Cut(word, "=")
+		if !isSet {
+			value, isSet = passed[name]
 		}
-		w.args[name] = value
+		switch told, ok := w.args[name]; {
+		case !isSet:
+			w.add("ARG " + name)
+		case !ok || told != value:
+			w.args[name] = value
+			w.add(argText(name, value))
+		}
 	}
-	w.add(text)
 }
 
 func argText(name, value string) string {
@@ -192,6 +193,9 @@ func (w *rowWriter) templates(tree *layer.Merged, usage []layer.Usage) []templat
 		if len(r.layers) > 0 && !strings.HasPrefix(r.text, "RUN ") && !strings.HasPrefix(r.text, "WORKDIR ") {
 			contents := tree.Contents(r.layers, filesTold)
 			t.Files, t.More = contents.Paths, max(0, contents.Files-len(contents.Paths))
+			if len(t.Files) == 1 && t.More == 0 && strings.HasSuffix(t.Text, " "+t.Files[0]) {
+				t.Files = nil // the text says so
+			}
 		}
 		out[i] = t
 	}
