@@ -45,7 +45,9 @@ func (c *Config) describeBase(tree *layer.Merged, base *history.Image) templates
 		}
 	}
 	if b.Layers == 1 {
-		b.Like = release.publicImage(tree, size, system.Packages)
+		// The slim variants tell dpkg to leave out documentation (debuerreotype,
+		// debuerreotype-slimify).
+		b.Like = release.publicImage(size, system.Packages, tree.BaseHas("etc/dpkg/dpkg.cfg.d/docker"))
 	}
 	return b
 }
@@ -160,7 +162,8 @@ var publicImages = []publicImage{
 // publicImage is the public image that a base of one layer most likely is; "" if
 // none is likely. What is known only from the files can't be sure: somebody may
 // have made the same system with the same tools.
-func (r release) publicImage(tree *layer.Merged, size int64, packages int) string {
+// slim tells of Debian that it is without documentation.
+func (r release) publicImage(size int64, packages int, slim bool) string {
 	version := r["VERSION_ID"]
 	for _, p := range publicImages {
 		if p.id != r["ID"] || size < p.least*1e6 || size > p.most*1e6 ||
@@ -175,9 +178,7 @@ func (r release) publicImage(tree *layer.Merged, size int64, packages int) strin
 			parts = parts[:p.parts]
 		}
 		name := fmt.Sprintf("%s:%s", p.repository, strings.Join(parts, "."))
-		// The slim variants tell dpkg to leave out documentation
-		// (debuerreotype, debuerreotype-slimify).
-		if p.id == "debian" && tree.BaseHas("etc/dpkg/dpkg.cfg.d/docker") {
+		if p.id == "debian" && slim {
 			name += "-slim"
 		}
 		return name
