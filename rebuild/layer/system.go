@@ -46,23 +46,28 @@ func (s *scanner) listen(h *header) *told {
 	if s.told == nil {
 		return nil
 	}
-	t := &told{}
+	var database packageCounter
 	switch h.name {
 	case "etc/os-release", "usr/lib/os-release":
 		if h.size > mostKept || s.budget.text.Add(h.size) > freeText {
-			t = nil
+			return s.keep(h.name, nil)
 		}
 	case "var/lib/dpkg/status":
-		t.packages.dpkg = true
+		database.dpkg = true
 	case "lib/apk/db/installed", "usr/lib/apk/db/installed":
-		t.packages.apk = true
+		database.apk = true
 	default:
 		return nil
 	}
 	if h.size > mostCounted {
-		t = nil
+		return s.keep(h.name, nil)
 	}
-	s.told[strings.Clone(h.name)] = t // the last entry of a name counts
+	return s.keep(h.name, &told{packages: database})
+}
+
+// keep notes what the file of a name says. The last entry of a name counts.
+func (s *scanner) keep(name string, t *told) *told {
+	s.told[strings.Clone(name)] = t
 	return t
 }
 
