@@ -152,12 +152,7 @@ func (c *command) product(stdout io.Writer, report *templates.Report) error {
 	case report.DryRun && progress.IsTerminal(stdout):
 		return templates.ShowDockerfiles(stdout, report)
 	case report.DryRun:
-		for _, im := range report.Images {
-			if _, err := io.WriteString(stdout, im.Dockerfile); err != nil {
-				return err
-			}
-		}
-		return nil
+		return templates.WriteDockerfiles(stdout, report)
 	}
 	_, err := fmt.Fprintln(stdout, report.ID)
 	return err

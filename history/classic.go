@@ -46,11 +46,7 @@ func readClassic(p *reader, e ocispec.History) (Instruction, bool) {
 }
 
 func runInstruction(command string, args []string) Instruction {
-	text := "RUN " + strings.TrimSpace(command)
-	if len(args) > 0 {
-		text += " # with " + strings.Join(args, " ")
-	}
-	return Instruction{Name: "RUN", Text: text, BuildArgs: args}
+	return Instruction{Name: "RUN", Text: "RUN " + strings.TrimSpace(command), BuildArgs: args}
 }
 
 // shells are command line prefixes that can only be a SHELL.

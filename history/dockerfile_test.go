@@ -76,7 +76,7 @@ func render(t *testing.T, img *history.Image, candidates []history.Candidate) ([
 	}
 	for _, in := range instructions {
 		if in.Layer >= base.Layers {
-			d.Merged = append(d.Merged, templates.Layer{Instruction: in.Text})
+			d.Merged = append(d.Merged, templates.Row{Text: in.Text, Layers: 1})
 		}
 	}
 	text, err := d.Render()

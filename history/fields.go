@@ -43,6 +43,9 @@ func (pl *planner) one(name string, s Step, differs func(Step) string) {
 	}
 	if name == "WORKDIR" && s.Why != "" {
 		at = end // the directory may be in the layer only
+		if s.Entry < 0 && s.arg() == "/" {
+			s.Why = "" // BuildKit adds it by itself
+		}
 	}
 	pl.add(at, s)
 }

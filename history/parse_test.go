@@ -108,8 +108,9 @@ func TestEntriesReadLikeADockerfile(t *testing.T) {
 		{line(``), "", `(no record)`},
 	} {
 		got := parseOne(c.entry, Config{})
-		if got.Dialect != c.dialect || got.Text != c.text {
-			t.Errorf("%q (%q): %s %q, want %s %q", c.entry.CreatedBy, c.entry.Comment, got.Dialect, got.Text, c.dialect, c.text)
+		want, args, _ := strings.Cut(c.text, " # with ")
+		if got.Dialect != c.dialect || got.Text != want || strings.Join(got.BuildArgs, " ") != args {
+			t.Errorf("%q (%q): %s %q with %q, want %s %q", c.entry.CreatedBy, c.entry.Comment, got.Dialect, got.Text, got.BuildArgs, c.dialect, c.text)
 		}
 	}
 }

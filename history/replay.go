@@ -85,12 +85,26 @@ func Plan(img *Image, ins []Instruction, base Base) (Replay, error) {
 		if pl.triggersUnrecorded {
 			recorded.Config.OnBuild = img.Config.OnBuild
 		}
-		pl.r.Disagreements = disagreements(img, recorded)
+		pl.r.Disagreements = disagreements(img, recorded, !recordsPath(ins, base))
 	}
 	if doubt := LayerDoubt(img, ins); doubt != "" {
 		pl.r.Disagreements = append(pl.r.Disagreements, doubt)
 	}
 	return pl.r, nil
+}
+
+// recordsPath tells whether the base's document or the history has a PATH, where
+// a builder's default isn't all that is known.
+func recordsPath(ins []Instruction, base Base) bool {
+	if base.Image != nil {
+		if indexKey(base.Image.Config.Env, "PATH") >= 0 {
+			return true
+		}
+		ins = ins[base.Entries:]
+	}
+	return slices.ContainsFunc(ins, func(in Instruction) bool {
+		return in.Set != nil && in.Set.Name == "ENV" && slices.ContainsFunc(in.Set.Pairs, func(p Pair) bool { return p.Key == "PATH" })
+	})
 }
 
 // withPath is the base with the PATH that FROM adds to a base without one, if

@@ -225,10 +225,10 @@ func TestDisagreementsAreSentences(t *testing.T) {
 	_, after, r := plannedText(t, &Image{}, img, "RUN make", "ENV A=history", "ENV GONE=1", "VOLUME [/gone]", "USER root")
 	want := []string{
 		`ENV A is "config"; the history says "history"`,
-		`ENV NEW: the history has no line for it`,
 		`ENV GONE: the history sets it, the config doesn't have it`,
 		`VOLUME /gone: the history sets it, the config doesn't have it`,
 		`USER is app; the history says root`,
+		`the history has no line for ENV NEW`,
 	}
 	if !slices.Equal(r.Disagreements, want) {
 		t.Errorf("%q", r.Disagreements)

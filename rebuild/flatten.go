@@ -82,6 +82,10 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 			recovered = append(recovered, r)
 			report.Images[i].Dockerfile = string(r.Dockerfile)
 		}
+	} else if len(orders) > 1 {
+		if report.Stages, err = stages(orders); err != nil {
+			return nil, err
+		}
 	}
 
 	// The image in its place, without a name: an earlier run's, or a new one.
@@ -144,6 +148,16 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 		return nil, &PublishError{ID: result.ID, Names: report.Tags, Err: err}
 	}
 	return report, nil
+}
+
+// stages is the Dockerfile of several platforms.
+func stages(orders []maker.Order) (string, error) {
+	var plans []*plan.Plan
+	for _, o := range orders {
+		plans = append(plans, o.Plan)
+	}
+	text, err := plan.Stages(plans)
+	return string(text), err
 }
 
 // imageOptions are the options for opening and preparing places. Warnings go to

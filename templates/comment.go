@@ -11,10 +11,16 @@ import (
 )
 
 const (
-	// commentCut is the number of columns of a layer's instruction that are
-	// shown of one of its lines; commentLines the number of its lines.
-	commentCut   = 200
-	commentLines = 20
+	// rowCut is the number of characters of an instruction that a row shows, and
+	// rowLines that of its lines. An instruction that a person wrote is shorter.
+	rowCut   = 6000
+	rowLines = 300
+	// filesCut is the number of columns of the line that tells a layer's files.
+	filesCut = 200
+	// mostRows is the number of rows that are shown.
+	mostRows = 1000
+	// headCut is the number of columns of a line of the head.
+	headCut = 2000
 	// listed is the number of paths and other items that the head lists.
 	listed = 10
 )
@@ -31,34 +37,72 @@ func commentf(format string, a ...any) string {
 	if directiveLike.MatchString(text) {
 		text = "- " + text
 	}
-	return "# " + cutComment(text, 10*commentCut) + "\n"
+	return "# " + cutComment(text, headCut) + "\n"
 }
 
-// layerComment returns the comment lines of a merged layer: its size, and the
-// instruction that made it, each of its lines cut at commentCut columns.
-func layerComment(l Layer) string {
+// rowsComment returns the comment lines of rows. What many rows say last is
+// told in sum.
+func rowsComment(rows []Row) string {
 	var b strings.Builder
-	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(l.Instruction, "\r\n", "\n"), "\n"), "\n")
-	if l.Instruction == "" {
-		lines = []string{"(no line in the history)"}
-	}
-	more := 0
-	if len(lines) > commentLines {
-		more = len(lines) - commentLines + 1
-		lines = lines[:commentLines-1]
-	}
-	for i, line := range lines {
-		head := ""
-		if i == 0 {
-			head = size(l.Size)
+	for i, r := range rows {
+		if i == mostRows-1 && len(rows) > mostRows {
+			layers, size := sumOf(rows[i:])
+			rowLine(&b, Size(size), fmt.Sprintf("… %s more, which made %s", history.Count(len(rows)-i, "instruction"), history.Count(layers, "layer")))
+			break
 		}
-		// The bar also keeps a line of a command from being a directive.
-		fmt.Fprintf(&b, "# %8s | %s\n", head, cutComment(visible(strings.TrimRightFunc(line, unicode.IsSpace)), commentCut))
-	}
-	if more > 0 {
-		fmt.Fprintf(&b, "# %8s | … %s\n", "", history.Count(more, "more line"))
+		r.comment(&b)
 	}
 	return b.String()
+}
+
+// comment writes a row: its size, the instruction as its author would have laid
+// it out, and below it the files that came.
+func (r Row) comment(b *strings.Builder) {
+	head := ""
+	if r.Layers > 0 {
+		head = Size(r.Size)
+	}
+	text := strings.TrimRight(strings.ReplaceAll(r.Text, "\r\n", "\n"), "\n")
+	if text == "" {
+		text = "(no line in the history)"
+	}
+	cut := cutRunes(text, rowCut)
+	lines := Layout(cut)
+	if len(lines) > rowLines {
+		lines = append(lines[:rowLines-1:rowLines-1], fmt.Sprintf("… %s", history.Count(len(lines)-rowLines+1, "more line")))
+	}
+	if len(cut) < len(text) {
+		lines = append(lines, fmt.Sprintf("… %d characters in all", utf8.RuneCountInString(text)))
+	}
+	for i, line := range lines {
+		if i == 0 && r.Times > 1 {
+			line = fmt.Sprintf("%d × %s", r.Times, line)
+		}
+		rowLine(b, head, line)
+		head = ""
+	}
+	if len(r.Files) > 0 {
+		files := strings.Join(r.Files, ", ")
+		if r.More > 0 {
+			files += " and " + history.Count(r.More, "more file")
+		}
+		rowLine(b, "", cutComment("  → "+visible(files), filesCut))
+	}
+}
+
+// rowLine writes a line of a row. The bar also keeps a line of a command from
+// being a directive.
+func rowLine(b *strings.Builder, head, line string) {
+	fmt.Fprintf(b, "# %8s | %s\n", head, visible(strings.TrimRightFunc(line, unicode.IsSpace)))
+}
+
+// total counts the layers that rows made, and the bytes of their files.
+func sumOf(rows []Row) (layers int, size int64) {
+	for _, r := range rows {
+		layers += r.Layers
+		size += r.Size
+	}
+	return layers, size
 }
 
 // listComment returns the comment lines of a list under a heading: one item a
@@ -109,10 +153,17 @@ func cutComment(s string, columns int) string {
 	if utf8.RuneCountInString(s) <= columns {
 		return s
 	}
-	n := 0
+	return cutRunes(s, columns-1) + "…"
+}
+
+// cutRunes is the first n runes of s.
+func cutRunes(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
 	for i := range s {
-		if n++; n == columns {
-			return s[:i] + "…"
+		if n--; n < 0 {
+			return s[:i]
 		}
 	}
 	return s

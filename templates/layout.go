@@ -8,6 +8,9 @@ const (
 	// layoutWide is the width in bytes beyond which a command whose author's
 	// line breaks are lost is broken between its parts.
 	layoutWide = 90
+	// authoredLines is the number of lines beyond which they can't be an accident:
+	// a long one is as its author wanted it.
+	authoredLines = 3
 	// layoutTab is how many columns a tab of indentation becomes.
 	layoutTab = 4
 )
@@ -29,12 +32,17 @@ func Layout(text string) []string {
 		return []string{text}
 	}
 	var lines []string
-	for _, l := range authorLines(rest) {
+	authored := authorLines(rest)
+	for _, l := range authored {
 		indent := l.indent
 		if len(lines) > 0 && indent < layoutTab {
 			indent = layoutTab
 		}
-		for i, part := range splitLong(l.text, indent) {
+		parts := []string{l.text}
+		if len(authored) <= authoredLines {
+			parts = splitLong(l.text, indent)
+		}
+		for i, part := range parts {
 			if i == 1 {
 				indent += layoutTab
 			}
@@ -72,11 +80,24 @@ func authorLines(command string) []authorLine {
 		if len(run) < 2 && run != "\t" {
 			continue
 		}
-		lines = append(lines, authorLine{indent, s.text[start:s.at]})
+		line := s.text[start:s.at]
+		lines = append(lines, authorLine{indent, line})
+		most := max(indent, layoutTab)
 		indent, start = columnsOf(strings.TrimPrefix(run, " ")), end
+		// No line is deeper than a whole command before it: the author left one
+		// empty between them, but for its tab.
+		for endsCommand(line) && indent > most && strings.HasSuffix(run, "\t\t") {
+			indent -= layoutTab
+		}
 		s.at = end - 1
 	}
 	return append(lines, authorLine{indent, s.text[start:]})
+}
+
+// endsCommand tells whether a command is complete at the end of a line, so that
+// the next line begins another.
+func endsCommand(line string) bool {
+	return strings.HasSuffix(line, ";") || strings.HasSuffix(line, "&&") || strings.HasSuffix(line, "||")
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }

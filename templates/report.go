@@ -21,6 +21,8 @@ type Report struct {
 	Context  string        `json:"context,omitempty"` // the directory of the written build context
 	Images   []ImageReport `json:"images"`            // one a platform
 	Warnings []string      `json:"warnings,omitempty"`
+
+	Stages string `json:"-"` // the Dockerfiles of several platforms as one, which has a stage for each; "" for one
 }
 
 // Checked says how a result is known to be the same as the source.

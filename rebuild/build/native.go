@@ -103,8 +103,8 @@ func from(c any) error {
 	switch {
 	case !ok:
 		return errors.New("the first instruction isn't FROM")
-	case stage.Name != "" || stage.Platform != "":
-		return errors.New("FROM takes nothing but the base here")
+	case stage.Platform != "":
+		return errors.New("FROM takes nothing but the base and a name here")
 	case strings.Contains(stage.BaseName, "$"):
 		return errors.New("FROM takes no variable here")
 	}

@@ -25,6 +25,7 @@ type Index struct {
 	digests list[[32]byte] // with ReadOptions.Content, one an entry
 	bytes   int64          // of regular files
 	length  int64          // of the tar stream
+	told    map[string]*told
 }
 
 // entry is one tar entry without pointers.

@@ -40,7 +40,7 @@ func Read(ctx context.Context, r io.Reader, opt ReadOptions) (*Index, error) {
 	if budget == nil {
 		budget = new(Budget)
 	}
-	s := scanner{ctx: ctx, layer: opt.Layer, content: opt.Content, budget: budget}
+	s := scanner{ctx: ctx, layer: opt.Layer, content: opt.Content, budget: budget, told: map[string]*told{}}
 	names := newNameWriter(&x.text)
 	interned := map[string]uint32{}
 	var key, text []byte
@@ -77,7 +77,7 @@ func Read(ctx context.Context, r io.Reader, opt ReadOptions) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x.length = s.read
+	x.length, x.told = s.read, s.told
 	return x, nil
 }
 
@@ -154,6 +154,7 @@ type scanner struct {
 	budget  *Budget
 	read    int64 // bytes of the tar so far
 	asked   uint8
+	told    map[string]*told // what files say about the system, by path; nil to take in none
 
 	buf  []byte
 	sum  *xxhash.Digest
@@ -311,6 +312,7 @@ func (s *scanner) entry(h *header, body io.Reader, visit func(*header) error) er
 	if s.deep != nil {
 		s.deep.Reset()
 	}
+	listener := s.listen(h)
 	for left := h.size; left > 0; {
 		if left < h.size && s.ctx.Err() != nil {
 			return s.ctx.Err()
@@ -325,6 +327,9 @@ func (s *scanner) entry(h *header, body io.Reader, visit func(*header) error) er
 		s.sum.Write(b)
 		if s.deep != nil {
 			s.deep.Write(b)
+		}
+		if listener != nil {
+			listener.hear(b)
 		}
 		left -= int64(len(b))
 	}

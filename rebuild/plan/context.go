@@ -51,7 +51,7 @@ func (p *Plan) Context() (*Context, error) {
 		return nil, err
 	}
 	d := p.dockerfile(p.Tree, replay, from)
-	d.Platform = BuildPlatform(p.Source.Platform)
+	d.Build = true
 	d.Removals = removals
 	d.Before, d.After = asRoot(replay, removals)
 	if mounts := mountsLeft(p.Tree); len(removals) > 0 && len(mounts) > 0 {

@@ -39,11 +39,10 @@ func prove(dockerfile []byte, replay history.Replay) error {
 // a written context's.
 func (c *Config) dockerfile(tree *layer.Merged, replay history.Replay, from string) templates.Dockerfile {
 	d := templates.Dockerfile{
-		Image: c.Source.Ref.String(),
-		ID:    c.digest,
-		Base: templates.Base{
-			Name: c.Base.Name, Layers: c.Base.Layers, Evidence: c.Base.Evidence,
-		},
+		Image:         c.Source.Ref.String(),
+		Platform:      BuildPlatform(c.Source.Platform),
+		ID:            c.digest,
+		Base:          c.describeBase(tree, replay.Base),
 		Notes:         notes(tree, replay),
 		Losses:        losses(tree),
 		Disagreements: replay.Disagreements,
@@ -59,12 +58,21 @@ func (c *Config) dockerfile(tree *layer.Merged, replay history.Replay, from stri
 		name, _, _ := strings.Cut(v, "=")
 		d.BaseEnv = append(d.BaseEnv, name)
 	}
-	usage := tree.Usage()
-	for i := c.Base.Layers; i < len(usage); i++ {
-		d.Merged = append(d.Merged, templates.Layer{Instruction: c.madeBy[i], Size: usage[i].Bytes})
-	}
+	d.Merged = c.rows(tree, replay)
 	for _, deletion := range tree.Deletions() {
-		d.Deleted = append(d.Deleted, "/"+deletion.Path)
+		switch path := "/" + deletion.Path; deletion.How {
+		case layer.Deleted:
+			d.Deleted = append(d.Deleted, path)
+		case layer.Emptied:
+			d.Replaced = append(d.Replaced, path+"/ by a new directory")
+		case layer.Replaced:
+			if deletion.Dir {
+				path += "/ by what is no directory"
+			} else {
+				path += " by a directory"
+			}
+			d.Replaced = append(d.Replaced, path)
+		}
 	}
 	return d
 }
@@ -99,7 +107,7 @@ func losses(tree *layer.Merged) []string {
 	var out []string
 	for _, what := range order {
 		paths := byWhat[what]
-		line := fmt.Sprintf("%s of %s", what, paths[0])
+		line := fmt.Sprintf("%s of %s", strings.TrimSuffix(what, " of the root"), paths[0])
 		if len(paths) > 1 {
 			line += fmt.Sprintf(" and %d more", len(paths)-1)
 		}

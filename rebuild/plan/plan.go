@@ -14,6 +14,8 @@ type Plan struct {
 	From       string // what the Dockerfile's FROM names
 	Dockerfile []byte // what the native builder carries out, and the engine's classic builder
 	Report     templates.ImageReport
+
+	page templates.Dockerfile // what Dockerfile says
 }
 
 // With completes the plan with the merged layers. Its Dockerfile has been read
@@ -40,7 +42,7 @@ func (c *Config) With(tree *layer.Merged, shares []float64) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Plan{Config: c, Tree: tree, From: from, Dockerfile: text, Report: report}, nil
+	return &Plan{Config: c, Tree: tree, From: from, Dockerfile: text, Report: report, page: d}, nil
 }
 
 // NeedsBase tells whether FROM names a base that nobody else has: the builder

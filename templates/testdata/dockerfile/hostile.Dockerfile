@@ -31,7 +31,7 @@ USER a
 #          | RUN evil
 #          | RUN evil\rRUN evil
 #          | # check=error=true
-#       2B | RUN long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long …
+#       2B | RUN long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long long
 #       3B | RUN evil
 #          | RUN evil
 #          | RUN evil
@@ -51,7 +51,37 @@ USER a
 #          | RUN evil
 #          | RUN evil
 #          | RUN evil
-#          | … 31 more lines
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
+#          | RUN evil
 #       4B | RUN echo \x1b]0;title\x07 \u202e \x00 \xff \
 RUN ["sh", "-c", "p=$(printf '/caf\\351\\012.'); rm -rf -- \"${p%.}\""]
 RUN ["rm", "-rf", "--", "/a\nRUN evil", "/\"],\n", "/x\u001b[0m"]

@@ -1,4 +1,5 @@
 # Flattened from oci:layout:app by docker-flatten.
+# Platform: linux/arm64
 # Base: none (as asked with --base scratch)
 # Merged into one: 2 layers, 9MB.
 # To build: docker build --platform linux/arm64 .
