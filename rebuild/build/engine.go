@@ -44,7 +44,8 @@ type EngineOptions struct {
 	// Whiteouts in a file that ADD unpacks then become literal .wh. files on
 	// every store but containerd's, and FROM can't be an ID.
 	BuildKit bool
-	Progress io.Writer // the classic builder's output, line by line; may be nil
+	Progress io.Writer     // the classic builder's output, line by line; may be nil
+	Stall    time.Duration // a fifth of the time for which the daemon may take none of the context; 0 = silence.Default
 }
 
 // Engine has the daemon build the Dockerfile and returns the image's ID. It
@@ -53,10 +54,16 @@ type EngineOptions struct {
 // deletions. Both builders add PATH to a config without one.
 //
 // An error of a file's Write is returned so that errors.As finds it, and so is a
-// *RefusedError. The error is ErrNoClassicBuilder if the daemon doesn't have the builder asked for.
+// *RefusedError. Where ctx ends, the daemon has ended the build, too, when Engine
+// returns, unless it takes longer than a minute. The error is ErrNoClassicBuilder if the daemon doesn't have the builder asked for.
 func Engine(ctx context.Context, cli *client.Client, opt EngineOptions) (id string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	cli, own, err := connect(ctx, cli, opt.Stall)
+	if err != nil {
+		return "", fmt.Errorf("build image with the engine: %w", err)
+	}
+	defer own.cancel()
 
 	body, out := io.Pipe()
 	written := make(chan error, 1)
@@ -70,7 +77,7 @@ func Engine(ctx context.Context, cli *client.Client, opt EngineOptions) (id stri
 		written <- err
 	}()
 
-	response, err := cli.ImageBuild(ctx, body, buildOptions(opt))
+	response, err := cli.ImageBuild(own.ctx, body, buildOptions(opt))
 	if err == nil {
 		id, err = follow(response.Body, opt)
 		response.Body.Close()
@@ -79,6 +86,10 @@ func Engine(ctx context.Context, cli *client.Client, opt EngineOptions) (id stri
 		cancel()
 	}
 	body.Close()
+	if ctx.Err() != nil && !errors.Is(err, ErrNoClassicBuilder) {
+		<-written
+		return "", ctx.Err()
+	}
 	// A source that fails makes the request fail too; it is the cause.
 	if werr := <-written; werr != nil {
 		return "", werr
