@@ -94,6 +94,15 @@ func TestWrongUseGetsOneLineAndExit2(t *testing.T) {
 	}
 }
 
+func TestBadTimeoutIsWrongUse(t *testing.T) {
+	for _, text := range []string{"1", "soon", "-1s", "0s"} {
+		t.Setenv("DOCKER_FLATTEN_TIMEOUT", text)
+		if code, _, stderr := flattenCommand(t, "a"); code != exitUsage || !strings.Contains(stderr, "DOCKER_FLATTEN_TIMEOUT") {
+			t.Errorf("%q: exit code %d: %s", text, code, stderr)
+		}
+	}
+}
+
 func TestFailureNamesTheObject(t *testing.T) {
 	t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 	missing := filepath.Join(t.TempDir(), "missing.tar")

@@ -39,6 +39,7 @@ type EngineOptions struct {
 	Dockerfile []byte        // its FROM names an image that the engine has, or scratch
 	Files      []ContextFile // in the order in which they are sent
 	Platform   string        // os/arch[/variant] of the result; "" leaves it to the daemon
+	Stall      time.Duration // a fifth of the time for which the daemon may take none of the context; 0 = silence.Default
 }
 
 // Engine has the daemon's classic builder build the Dockerfile and returns the
@@ -50,11 +51,17 @@ type EngineOptions struct {
 // .wh. files of the whiteouts, and its FROM takes no ID.
 //
 // An error of a file's Write is returned so that errors.As finds it, and so is a
-// *RefusedError. The error is ErrNoClassicBuilder if the daemon has only
-// BuildKit.
+// *RefusedError. Where ctx ends, the daemon has ended the build, too, when Engine
+// returns, unless it takes longer than a minute. The error is ErrNoClassicBuilder
+// if the daemon has only BuildKit.
 func Engine(ctx context.Context, cli *client.Client, opt EngineOptions) (id string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	cli, own, err := connect(ctx, cli, opt.Stall)
+	if err != nil {
+		return "", fmt.Errorf("build image with the engine: %w", err)
+	}
+	defer own.cancel()
 
 	body, out := io.Pipe()
 	written := make(chan error, 1)
@@ -68,7 +75,7 @@ func Engine(ctx context.Context, cli *client.Client, opt EngineOptions) (id stri
 		written <- err
 	}()
 
-	response, err := cli.ImageBuild(ctx, body, buildOptions(opt))
+	response, err := cli.ImageBuild(own.ctx, body, buildOptions(opt))
 	if err == nil {
 		id, err = follow(response.Body)
 		response.Body.Close()
@@ -77,6 +84,10 @@ func Engine(ctx context.Context, cli *client.Client, opt EngineOptions) (id stri
 		cancel()
 	}
 	body.Close()
+	if ctx.Err() != nil && !errors.Is(err, ErrNoClassicBuilder) {
+		<-written
+		return "", ctx.Err()
+	}
 	// A source that fails makes the request fail too; it is the cause.
 	if werr := <-written; werr != nil {
 		return "", werr

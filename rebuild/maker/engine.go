@@ -148,9 +148,10 @@ func (e *Engine) buildContext(ctx context.Context, o Order, dockerfile []byte, l
 			Write: func(ctx context.Context, w io.Writer) error { return listed.Write(ctx, w, o.sources()) },
 		}},
 		Platform: plan.BuildPlatform(o.Image.Platform),
+		Stall:    e.opt.Timeout,
 	})
 	if err != nil {
-		e.sweep(ctx, label, listed.Size())
+		e.sweep(ctx, label)
 		return nil, err
 	}
 	e.remove = append(e.remove, id)
@@ -218,23 +219,18 @@ func fromLine(dockerfile []byte) (from, rest []byte) {
 	return slices.Clone(dockerfile[:at]), dockerfile[at:]
 }
 
-// sweepFor is how long sweep waits for an engine to end a build of size bytes
-// that it was told to give up: a second interrupt doesn't wait.
-func sweepFor(size int64) time.Duration {
-	return min(3*time.Second+time.Duration(size/50_000_000)*time.Second, 30*time.Second)
-}
+// sweepFor is how long sweep may take: a second interrupt doesn't wait.
+const sweepFor = 30 * time.Second
 
 // sweep removes what is left of a build that failed: the classic builder keeps
-// an image an instruction, and when it is told to give up finishes the one that
-// it is at.
-func (e *Engine) sweep(ctx context.Context, label string, size int64) {
-	givenUp := ctx.Err() != nil
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepFor(size))
+// an image an instruction. The build has ended.
+func (e *Engine) sweep(ctx context.Context, label string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sweepFor)
 	defer cancel()
 	mark := filters.NewArgs(filters.Arg("label", label))
 	for ctx.Err() == nil {
 		list, err := e.client.ImageList(ctx, dockerimage.ListOptions{All: true, Filters: mark})
-		if err != nil || len(list) == 0 && !givenUp {
+		if err != nil || len(list) == 0 {
 			return
 		}
 		slices.SortFunc(list, func(a, b dockerimage.Summary) int { return cmp.Compare(b.Created, a.Created) }) // children first
@@ -242,7 +238,7 @@ func (e *Engine) sweep(ctx context.Context, label string, size int64) {
 			_, _ = e.client.ImageRemove(ctx, im.ID, dockerimage.RemoveOptions{PruneChildren: true}) // one with children goes with them, or next time
 		}
 		select {
-		case <-time.After(300 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/image/silence"
@@ -33,9 +34,10 @@ const (
 // engine is a Docker Engine, or something that speaks like one.
 type engine struct {
 	*client.Client
-	store   engineStore
-	id      string // tells engines apart; "" = unknown
-	overlay string // the root directory of an engine on this machine that uses overlay2, else ""
+	store    engineStore
+	id       string               // tells engines apart; "" = unknown
+	layersOf map[string][]v1.Hash // diff IDs of images, by ID, as far as the engine was asked
+	overlay  string               // the root directory of an engine on this machine that uses overlay2, else ""
 }
 
 // clientOf returns the client that the options have, or docker's own.
@@ -61,7 +63,7 @@ func newEngine(ctx context.Context, opt image.Options) (*engine, error) {
 	if err != nil {
 		return nil, explain(cli, "reach", "", err)
 	}
-	e := &engine{Client: cli, id: info.ID}
+	e := &engine{Client: cli, id: info.ID, layersOf: map[string][]v1.Hash{}}
 	for _, s := range info.DriverStatus {
 		// moby names the store so: daemon/containerd, "driver-type"
 		if s[0] == "driver-type" && strings.HasPrefix(s[1], "io.containerd.snapshotter.") {

@@ -3,8 +3,12 @@ package engine
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"slices"
+	"strings"
+	"time"
 
+	dockerimage "github.com/docker/docker/api/types/image"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"docker-flatten/rebuild/image"
@@ -29,7 +33,8 @@ func (p *place) ReadsBase(ctx context.Context, im *image.Image, keep int) (bool,
 	return keep > 0 && !has, err
 }
 
-// Existing looks among all images of the engine.
+// Existing looks among all images of the engine. An engine may have thousands:
+// only those of the right date are asked for their layers.
 func (p *place) Existing(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Found, error) {
 	if len(images) != 1 || index != nil {
 		return nil, nil // what an engine tells of an index isn't enough to know it by
@@ -40,7 +45,7 @@ func (p *place) Existing(ctx context.Context, images []image.NewImage, index *im
 		want++
 	}
 	var found *image.Found
-	err := p.eachImage(ctx, func(id string, have []v1.Hash) (bool, error) {
+	err := p.eachImage(ctx, datedAs(n), func(id string, have []v1.Hash) (bool, error) {
 		if len(have) != want || !slices.Equal(have[:n.Keep], n.From.DiffIDs[:n.Keep]) {
 			return false, nil
 		}
@@ -51,6 +56,21 @@ func (p *place) Existing(ctx context.Context, images []image.NewImage, index *im
 		return src != nil, err
 	})
 	return found, err
+}
+
+// datedAs tells of an image whether it may have the config document of n, which
+// tells when it was created, in an engine's list in whole seconds.
+func datedAs(n image.NewImage) func(dockerimage.Summary) bool {
+	diffIDs := slices.Clone(n.From.DiffIDs[:n.Keep])
+	if n.Write != nil {
+		diffIDs = append(diffIDs, v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("0", 64)}) // the date doesn't depend on it
+	}
+	var document struct{ Created time.Time }
+	config, err := n.Config(diffIDs)
+	if err != nil || json.Unmarshal(config, &document) != nil || document.Created.Unix() <= 0 {
+		return anyImage
+	}
+	return func(s dockerimage.Summary) bool { return s.Created <= 0 || s.Created == document.Created.Unix() }
 }
 
 // candidate opens an image if it is what would be stored, else it returns nil. A

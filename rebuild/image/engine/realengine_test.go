@@ -223,6 +223,7 @@ func TestRealEngineFindsItsResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { imagetest.Must(first.Discard()) })
 	for _, state := range []string{"without a name", "with names"} {
 		found, err := p.Existing(t.Context(), []image.NewImage{n}, nil)
 		if err != nil || found == nil || found.Stored.ID != first.ID {

@@ -38,21 +38,34 @@ func (p *place) hasBase(ctx context.Context, im *image.Image, keep int) (bool, e
 		return false, nil // it needs the very blobs
 	}
 	has := false
-	err := p.eachImage(ctx, func(_ string, have []v1.Hash) (bool, error) {
+	err := p.eachImage(ctx, anyImage, func(_ string, have []v1.Hash) (bool, error) {
 		has = len(have) >= keep && slices.Equal(have[:keep], im.DiffIDs[:keep])
 		return has, nil
 	})
 	return has, err
 }
 
-// eachImage calls f with every image that the engine has, named or not, and its
-// diff IDs, until it is done.
-func (e *engine) eachImage(ctx context.Context, f func(id string, diffIDs []v1.Hash) (done bool, err error)) error {
+func anyImage(dockerimage.Summary) bool { return true }
+
+// eachImage calls f with every image that the engine has, named or not, and that
+// may be a wanted one, and its diff IDs, until it is done. Of each image the engine
+// is asked once: an ID's layers stay the same.
+func (e *engine) eachImage(ctx context.Context, may func(dockerimage.Summary) bool, f func(id string, diffIDs []v1.Hash) (done bool, err error)) error {
 	list, err := e.ImageList(ctx, dockerimage.ListOptions{})
 	if err != nil {
 		return explain(e.Client, "list images of", e.DaemonHost(), err)
 	}
 	for _, s := range list {
+		if !may(s) {
+			continue
+		}
+		have, known := e.layersOf[s.ID]
+		if known {
+			if done, err := f(s.ID, have); done || err != nil {
+				return err
+			}
+			continue
+		}
 		inspect, err := e.ImageInspect(ctx, s.ID)
 		if isNotFound(err) {
 			continue // removed meanwhile
@@ -60,10 +73,10 @@ func (e *engine) eachImage(ctx context.Context, f func(id string, diffIDs []v1.H
 		if err != nil {
 			return explain(e.Client, "open", s.ID, err)
 		}
-		have, err := inspectedLayers(inspect)
-		if err != nil {
+		if have, err = inspectedLayers(inspect); err != nil {
 			continue
 		}
+		e.layersOf[s.ID] = have
 		if done, err := f(s.ID, have); done || err != nil {
 			return err
 		}
