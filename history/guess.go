@@ -14,7 +14,7 @@ import (
 //
 //   - CMD with layers above it: a Dockerfile ends in its CMD, and a child image
 //     goes on behind it, some other day (or the CMD is a shell, as only a
-//     distribution's is);
+//     distribution's is, or another CMD follows: a Dockerfile has one);
 //   - MAINTAINER, or the label maintainer, with layers below it: it follows FROM;
 //   - another builder's entries: one build is one builder's;
 //   - layers without any record below a builder's entries: a builder records
@@ -38,6 +38,7 @@ func guessBase(img *Image, ins []Instruction) (Base, bool) {
 			b = Base{Layers: n, Entries: entries, Evidence: why}
 		}
 	}
+	again := repeats(ins, below)
 	recorded := slices.IndexFunc(ins, func(in Instruction) bool { return in.Text != noRecord })
 	distribution := 0 // the end of the lowest image, where it is a distribution's
 	if end, why := rootEnd(img, ins, root); end > 0 {
@@ -46,12 +47,12 @@ func guessBase(img *Image, ins []Instruction) (Base, bool) {
 	}
 	for i := root + 1; i < len(ins); i++ {
 		switch in := ins[i]; {
-		case in.Name == "CMD" && in.Layer < 0 && (bareShell(in) || !sameHour(img, i, next[i+1])):
+		case in.Name == "CMD" && in.Layer < 0 && (bareShell(in) || again[i] || !sameHour(img, i, next[i+1])):
 			take(i+1, fmt.Sprintf("layers follow %s", brief(in)))
 			if bareShell(in) && distribution == root+1 {
 				distribution = i + 1
 			}
-		case startsDockerfile(in) && in.Layer < 0 && !sameHour(img, i-1, next[i]):
+		case startsDockerfile(in) && in.Layer < 0 && (again[i] || !sameHour(img, i-1, next[i])):
 			take(i, fmt.Sprintf("a Dockerfile starts with %s", brief(in)))
 		case otherBuild(ins, i):
 			take(i, fmt.Sprintf("%s goes on where %s ends", builderOf(in), builderBelow(ins, i)))
@@ -78,6 +79,31 @@ func startsDockerfile(in Instruction) bool {
 		return false
 	}
 	return in.Set.Name == "MAINTAINER" || in.Set.Name == "LABEL" && in.Set.Pairs[0].Key == "maintainer"
+}
+
+// repeats tells, for each entry, whether it is an instruction that a Dockerfile
+// has but once, and there is another one, with layers between the two: a CMD above
+// it, or what starts a Dockerfile below it.
+func repeats(ins []Instruction, below []int) []bool {
+	again := make([]bool, len(ins))
+	first, last := -1, -1
+	for i, in := range ins {
+		switch {
+		case in.Name == "CMD":
+			last = i
+		case startsDockerfile(in) && first < 0:
+			first = i
+		}
+	}
+	for i, in := range ins {
+		switch {
+		case in.Name == "CMD":
+			again[i] = below[last] > below[i+1]
+		case startsDockerfile(in):
+			again[i] = below[i] > below[first]
+		}
+	}
+	return again
 }
 
 // lastLayer is the index of the last entry that made a layer, 0 without one.

@@ -95,3 +95,37 @@ func TestDatesPartBuilds(t *testing.T) {
 		}
 	}
 }
+
+// TestDockerfileHasOneOfThem: a second CMD or MAINTAINER is another Dockerfile's,
+// even where both images were built within the hour.
+func TestDockerfileHasOneOfThem(t *testing.T) {
+	const run, cmd, maintainer = "/bin/sh -c make", ` /bin/sh -c #(nop)  CMD ["x"]`, ` /bin/sh -c #(nop)  MAINTAINER x`
+	for _, c := range []struct {
+		name  string
+		lines []string
+		want  int // entries of the base
+	}{
+		{"a CMD above", []string{run, cmd, run, cmd}, 2},
+		{"the highest with one above", []string{run, cmd, run, cmd, run, cmd}, 4},
+		{"none above", []string{run, cmd, run}, 0},
+		{"nothing made between two", []string{run, cmd, cmd, run}, 0},
+		{"a maintainer below", []string{run, maintainer, run, maintainer, run}, 3},
+		{"none below", []string{run, run, maintainer, run}, 0},
+		{"nothing made between two maintainers", []string{run, maintainer, maintainer, run}, 0},
+	} {
+		layers := 0
+		for _, l := range c.lines {
+			if l == run {
+				layers++
+			}
+		}
+		img := layered(strings.Repeat("a ", layers), c.lines...)
+		for i := range img.History {
+			at := time.Date(2020, 1, 1, 0, i, 0, 0, time.UTC)
+			img.History[i].Created = &at
+		}
+		if got, _ := FindBase(img, Parse(img), "auto", nil, nil); got.Entries != c.want {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
