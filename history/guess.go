@@ -13,7 +13,7 @@ import (
 //
 //   - CMD with layers above it: a Dockerfile ends in its CMD, and a child image
 //     is built on that some other day (or the CMD is a shell, as only a
-//     distribution's is);
+//     distribution's is, or another CMD follows: a Dockerfile has one);
 //   - MAINTAINER, or the label maintainer, with layers below it: it follows FROM;
 //   - another builder's entries: one build is one builder's;
 //   - layers without any record below a builder's entries: a builder records
@@ -37,35 +37,40 @@ func guessBase(img *Image, ins []Instruction) (Base, bool) {
 			b = Base{Layers: n, Entries: entries, Evidence: why}
 		}
 	}
+	again := repeats(ins, below)
 	recorded := slices.IndexFunc(ins, func(in Instruction) bool { return in.Text != noRecord })
-	distribution := 0 // the end of the lowest image, where it is a distribution's
+	var distribution []int // where the lowest image may end, if it is a distribution's
 	if end, why := rootEnd(img, ins, root); end > 0 {
 		take(end, why)
-		distribution = end
+		distribution = append(distribution, end)
 	}
+	ended := false // whether CMD or ENTRYPOINT stands between the layer below and the entry
 	for i := root + 1; i < len(ins); i++ {
 		switch in := ins[i]; {
-		case in.Name == "CMD" && in.Layer < 0 && (bareShell(in) || !sameHour(img, i, next[i+1])):
+		case in.Name == "CMD" && in.Layer < 0 && (bareShell(in) || again[i] || !sameHour(img, i, next[i+1])):
 			take(i+1, fmt.Sprintf("layers follow %s", brief(in)))
-			if bareShell(in) && distribution == root+1 {
-				distribution = i + 1
+			if bareShell(in) && len(distribution) == 1 {
+				distribution = append(distribution, i+1)
 			}
-		case startsDockerfile(in) && in.Layer < 0 && !sameHour(img, i-1, next[i]):
+		case startsDockerfile(in) && in.Layer < 0 && (again[i] || !sameHour(img, i-1, next[i])):
 			take(i, fmt.Sprintf("a Dockerfile starts with %s", brief(in)))
 		case otherBuild(ins, i):
 			take(i, fmt.Sprintf("%s goes on where %s ends", builderOf(in), builderBelow(ins, i)))
 		case builders[in.Dialect] && i == recorded:
 			take(i, fmt.Sprintf("%s below have no record", Count(below[i], "layer")))
 		}
-		if why := parted(img, ins, i); why != "" {
+		if why := parted(img, ins, i, ended); why != "" {
 			take(i, why)
 		}
+		ended = ins[i].Layer < 0 && (ended || ins[i].Name == "CMD" || ins[i].Name == "ENTRYPOINT")
 		if end, what := knownEnd(ins, i); end > 0 && !sameHour(img, end-1, next[end]) {
 			take(end, fmt.Sprintf("%s ends with %s", what, brief(ins[lastLayer(ins[:end])])))
 		}
 	}
-	if end := buildpackEnd(ins, distribution); end > 0 && !sameHour(img, end-1, next[end]) {
-		take(end, fmt.Sprintf("buildpack-deps ends with %s", brief(ins[end-1])))
+	for _, start := range distribution {
+		if end := buildpackEnd(ins, start); end > 0 && !sameHour(img, end-1, next[end]) {
+			take(end, fmt.Sprintf("buildpack-deps ends with %s", brief(ins[end-1])))
+		}
 	}
 	return b, b.Layers > 0
 }
@@ -77,6 +82,31 @@ func startsDockerfile(in Instruction) bool {
 		return false
 	}
 	return in.Set.Name == "MAINTAINER" || in.Set.Name == "LABEL" && in.Set.Pairs[0].Key == "maintainer"
+}
+
+// repeats tells, for each entry, whether it is an instruction that a Dockerfile
+// has but once, and there is another one, with layers between the two: a CMD above
+// it, or what starts a Dockerfile below it.
+func repeats(ins []Instruction, below []int) []bool {
+	again := make([]bool, len(ins))
+	first, last := -1, -1
+	for i, in := range ins {
+		switch {
+		case in.Name == "CMD":
+			last = i
+		case startsDockerfile(in) && first < 0:
+			first = i
+		}
+	}
+	for i, in := range ins {
+		switch {
+		case in.Name == "CMD":
+			again[i] = below[last] > below[i+1]
+		case startsDockerfile(in):
+			again[i] = below[i] > below[first]
+		}
+	}
+	return again
 }
 
 // lastLayer is the index of the last entry that made a layer, 0 without one.
@@ -157,10 +187,11 @@ func rootEnd(img *Image, ins []Instruction, root int) (int, string) {
 }
 
 // distributionItself tells whether the whole image is a distribution's own: its
-// root file system is put right by RUNs alone, before it ends in a shell.
+// root file system, ADDed as a file, is put right by RUNs alone, before it ends in
+// a shell.
 func distributionItself(img *Image, ins []Instruction, root int) bool {
 	last := len(ins) - 1
-	if last < root+2 || ins[last].Name != "CMD" || !bareShell(ins[last]) {
+	if last < root+2 || ins[root].Name != "ADD" || ins[last].Name != "CMD" || !bareShell(ins[last]) {
 		return false
 	}
 	for i := root + 1; i < last; i++ {

@@ -29,6 +29,7 @@ func TestGuessesOfKnownShapes(t *testing.T) {
 		{"Java", join(debian, java), []string{` /bin/sh -c #(nop)  ENV PATH=/usr/local/tomee/bin`, "/bin/sh -c mkdir /usr/local/tomee"}, 5},
 		{"Java on buildpack-deps", join(debian, []string{curl}, java), []string{"/bin/sh -c groupadd app"}, 6},
 		{"buildpack-deps", join(debian, []string{curl, scm}), []string{"/bin/sh -c groupadd app", ` /bin/sh -c #(nop)  CMD ["app"]`}, 4},
+		{"buildpack-deps on a root file system without a CMD", []string{"# debian.sh --arch 'amd64' out/ 'bookworm' '@1782172800'", curl, scm}, []string{"/bin/sh -c make gcc", ` /bin/sh -c #(nop)  CMD ["bash"]`}, 3},
 		{"what looks like buildpack-deps and installs more", debian, []string{strings.Replace(curl, "wget", "wget nginx", 1), "/bin/sh -c groupadd app"}, 2},
 		{"Go, up to its working directory", join(debian, golang), []string{"COPY . . # buildkit", "RUN /bin/sh -c cd /usr/local/go # buildkit"}, 7},
 		{"a builder's Go, which is no image", debian, append(golang[:4:4], "COPY . . # buildkit"), 2},
@@ -71,6 +72,8 @@ func TestDatesPartBuilds(t *testing.T) {
 		{"a year", []string{run("a"), run("b"), run("c")}, []time.Duration{0, 1, 365 * day}, 2},
 		{"ten days, as a cache does", []string{run("a"), run("b"), run("c")}, []time.Duration{0, 1, 10 * day}, 0},
 		{"ten days behind an entrypoint", []string{run("a"), start, run("c")}, []time.Duration{0, 1, 10 * day}, 2},
+		{"ten days behind an entrypoint and what goes with it", []string{run("a"), start, ` /bin/sh -c #(nop)  EXPOSE 80`, run("c")}, []time.Duration{0, 1, 1, 10 * day}, 3},
+		{"ten days behind a layer above an entrypoint", []string{run("a"), start, run("b"), run("c")}, []time.Duration{0, 1, 2, 10 * day}, 0},
 		{"an hour behind an entrypoint", []string{run("a"), start, run("c")}, []time.Duration{0, 1, time.Hour}, 0},
 		{"a later step is older", []string{run("a"), run("b"), run("c")}, []time.Duration{10 * day, 10*day + 1, 0}, 2},
 		{"fixed dates", []string{run("a"), run("b"), run("c")}, []time.Duration{-1, -1, 10 * day}, 0},
@@ -88,6 +91,40 @@ func TestDatesPartBuilds(t *testing.T) {
 			if d == -1 {
 				at = time.Unix(0, 0).UTC()
 			}
+			img.History[i].Created = &at
+		}
+		if got, _ := FindBase(img, Parse(img), "auto", nil, nil); got.Entries != c.want {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
+
+// TestDockerfileHasOneOfThem: a second CMD or MAINTAINER is another Dockerfile's,
+// even where both images were built within the hour.
+func TestDockerfileHasOneOfThem(t *testing.T) {
+	const run, cmd, maintainer = "/bin/sh -c make", ` /bin/sh -c #(nop)  CMD ["x"]`, ` /bin/sh -c #(nop)  MAINTAINER x`
+	for _, c := range []struct {
+		name  string
+		lines []string
+		want  int // entries of the base
+	}{
+		{"a CMD above", []string{run, cmd, run, cmd}, 2},
+		{"the highest with one above", []string{run, cmd, run, cmd, run, cmd}, 4},
+		{"none above", []string{run, cmd, run}, 0},
+		{"nothing made between two", []string{run, cmd, cmd, run}, 0},
+		{"a maintainer below", []string{run, maintainer, run, maintainer, run}, 3},
+		{"none below", []string{run, run, maintainer, run}, 0},
+		{"nothing made between two maintainers", []string{run, maintainer, maintainer, run}, 0},
+	} {
+		layers := 0
+		for _, l := range c.lines {
+			if l == run {
+				layers++
+			}
+		}
+		img := layered(strings.Repeat("a ", layers), c.lines...)
+		for i := range img.History {
+			at := time.Date(2020, 1, 1, 0, i, 0, 0, time.UTC)
 			img.History[i].Created = &at
 		}
 		if got, _ := FindBase(img, Parse(img), "auto", nil, nil); got.Entries != c.want {

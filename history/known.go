@@ -102,9 +102,6 @@ func setsVariable(in Instruction, name *regexp.Regexp) bool {
 // there. Its variants stand on each other (docker-library/buildpack-deps): curl,
 // in one or two layers; scm; and the last, with what a compiler needs.
 func buildpackEnd(ins []Instruction, i int) int {
-	if i == 0 {
-		return 0
-	}
 	end := 0
 	for _, layer := range buildpackLayers {
 		if i < len(ins) && ins[i].Name == "RUN" && layer.installedBy(ins[i].Text) {

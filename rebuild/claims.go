@@ -68,7 +68,7 @@ func annotatedBases(im *image.Image, ix *image.Index, config *history.Image) []c
 	return claims
 }
 
-// names tells whether the claim means an image that has the names and digests.
+// means tells whether the claim means an image that has the names and digests.
 func (c claim) means(names, digests []string) bool {
 	if c.digest != "" && slices.ContainsFunc(digests, func(d string) bool { return d == c.digest || strings.HasSuffix(d, "@"+c.digest) }) {
 		return true
@@ -128,12 +128,12 @@ type nearImage struct {
 }
 
 // siblings are the images for the same platform that lie in the same layout or
-// archive.
+// archive and whose layers are the image's lowest.
 func siblings(ctx context.Context, im *image.Image, beside image.Beside) []nearImage {
 	var near []nearImage
 	for _, s := range beside.Images(ctx) {
 		config := &history.Image{}
-		if s.ID == im.ID || !image.PlatformMatches(im.Platform, s.Platform) || json.Unmarshal(s.Config, config) != nil {
+		if s.ID == im.ID || !image.PlatformMatches(im.Platform, s.Platform) || !below(s.DiffIDs, im.DiffIDs) || json.Unmarshal(s.Config, config) != nil {
 			continue
 		}
 		n := nearImage{Candidate: history.Candidate{Names: plan.OwnNames(s.Names), Kind: "sibling", Image: config}, digests: []string{s.ID}}
@@ -152,7 +152,6 @@ func siblings(ctx context.Context, im *image.Image, beside image.Beside) []nearI
 // that the image came from, then for it under its name, at last for the name.
 type lookup struct {
 	repository string // of the image
-	platform   v1.Platform
 	diffIDs    []v1.Hash
 	opt        image.Options
 	left       int
@@ -160,7 +159,7 @@ type lookup struct {
 }
 
 func newLookup(im *image.Image, opt image.Options) *lookup {
-	l := &lookup{platform: im.Platform, diffIDs: im.DiffIDs, left: mostLookups}
+	l := &lookup{diffIDs: im.DiffIDs, left: mostLookups}
 	if named, err := reference.ParseNormalizedNamed(im.Ref.Name); err == nil {
 		l.repository = reference.FamiliarName(named)
 	}
@@ -168,9 +167,9 @@ func newLookup(im *image.Image, opt image.Options) *lookup {
 	return l
 }
 
-// find returns what a claim leads to: images whose layers match, or if there is
-// none, those that don't.
-func (l *lookup) find(ctx context.Context, c claim) []history.Candidate {
+// find returns what a claim leads to: the image whose layers match, or if there
+// is none, those that don't, and whether they do.
+func (l *lookup) find(ctx context.Context, c claim) ([]history.Candidate, bool) {
 	var refs []string
 	if c.digest != "" {
 		refs = append(refs, l.repository+"@"+c.digest)
@@ -186,53 +185,44 @@ func (l *lookup) find(ctx context.Context, c claim) []history.Candidate {
 		if slices.Contains(refs[:i], ref) {
 			continue
 		}
-		config := l.config(ctx, ref)
-		if config == nil {
+		im, config := l.read(ctx, ref)
+		if im == nil {
 			continue
 		}
 		candidate := history.Candidate{Name: c.name, Kind: c.kind, By: c.by, Image: config}
 		if c.digest != "" && strings.HasSuffix(ref, "@"+c.digest) {
 			candidate.Name = c.pinned(l.repository)
 		}
-		if l.below(config) {
-			return []history.Candidate{candidate}
+		if below(im.DiffIDs, l.diffIDs) {
+			return []history.Candidate{candidate}, true
 		}
 		others = append(others, candidate)
 	}
-	return others
+	return others, false
 }
 
-// config is the config document of a registry's image, nil if it can't be had.
-func (l *lookup) config(ctx context.Context, ref string) *history.Image {
+// read returns a registry's image and its config document, nil if it can't be
+// had.
+func (l *lookup) read(ctx context.Context, ref string) (*image.Image, *history.Image) {
 	if l.left--; l.left < 0 || ctx.Err() != nil {
-		return nil
+		return nil, nil
 	}
 	src, err := place.Open(ctx, image.Ref{Transport: image.Registry, Name: ref}, l.opt)
 	if err != nil {
 		if !errors.Is(err, image.ErrNoImage) && !errors.Is(err, image.ErrUnauthorized) { // a hub denies what isn't there
 			l.failed = err
 		}
-		return nil
+		return nil, nil
 	}
 	defer src.Close()
 	config := &history.Image{}
 	if json.Unmarshal(src.Images[0].Config, config) != nil {
-		return nil
+		return nil, nil
 	}
-	return config
+	return src.Images[0], config
 }
 
-// below tells whether an image's layers are the lowest of the one that the
-// lookup is for.
-func (l *lookup) below(config *history.Image) bool {
-	n := len(config.RootFS.DiffIDs)
-	if n == 0 || n > len(l.diffIDs) {
-		return false
-	}
-	for i, d := range config.RootFS.DiffIDs {
-		if d.String() != l.diffIDs[i].String() {
-			return false
-		}
-	}
-	return true
+// below tells whether layers are the lowest of others, or all of them.
+func below(layers, others []v1.Hash) bool {
+	return len(layers) > 0 && len(layers) <= len(others) && slices.Equal(layers, others[:len(layers)])
 }

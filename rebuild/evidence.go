@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/distribution/reference"
 
@@ -85,9 +84,8 @@ func (o *Options) around(ctx context.Context, src *image.Source, im *image.Image
 	var found []history.Candidate
 	search := func(claims []claim) (matched bool) {
 		for _, c := range claims {
-			candidates := l.find(asked, c)
-			found = append(found, candidates...)
-			matched = matched || slices.ContainsFunc(candidates, func(c history.Candidate) bool { return l.below(c.Image) })
+			candidates, match := l.find(asked, c)
+			found, matched = append(found, candidates...), matched || match
 		}
 		return matched
 	}

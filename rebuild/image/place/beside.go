@@ -3,7 +3,6 @@ package place
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -15,105 +14,156 @@ import (
 	"docker-flatten/rebuild/image/oci"
 )
 
-// What lies beside an image is looked through only so far: these are more images
-// and documents than anybody saves together for a purpose, and a larger document
-// than any index is.
+// What lies beside an image is looked through only so far: these are more
+// documents than anybody saves together for a purpose, and more bytes than any of
+// them has.
 const (
-	mostBeside    = 256
+	mostBeside    = 1024
 	largestBeside = 4 << 20
-	deepestAround = 3
+	deepestBeside = 3 // indexes in indexes
 )
 
 // saved is what lies beside an image in a docker-archive, a layout, or an archive
 // of one.
 type saved struct {
-	list string // the member that lists images, manifest.json or index.json
-	read func(name string, limit int64) ([]byte, error)
-	open func(ctx context.Context, name string) ([]*image.Image, error)
+	read   func(name string, limit int64) ([]byte, error) // a member
+	list   func(ctx context.Context) []*image.Image
+	listed bool
+	images []*image.Image // what list returned
 }
 
 // besideInTar is what an archive holds. Its tar stays open with the source.
 func besideInTar(ix *archive.Tar, ref image.Ref) image.Beside {
-	open, list := archive.OpenIn, "manifest.json"
-	if ref.Transport == image.LayoutArchive {
-		open, list = oci.OpenIn, "index.json"
+	s := &saved{read: func(name string, limit int64) ([]byte, error) {
+		f := ix.Find(name)
+		if f == nil || f.Size() > limit {
+			return nil, image.Detail(image.ErrNoImage, "no %s", name)
+		}
+		b := make([]byte, f.Size())
+		if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
+			return nil, err
+		}
+		return b, nil
+	}}
+	s.list = s.inIndex
+	if ref.Transport == image.Archive {
+		s.list = s.inManifestJSON
 	}
-	return &saved{
-		list: list,
-		read: func(name string, limit int64) ([]byte, error) {
-			f := ix.Find(name)
-			if f == nil || f.Size() > limit {
-				return nil, image.Detail(image.ErrNoImage, "no %s", name)
-			}
-			b := make([]byte, f.Size())
-			if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
-				return nil, err
-			}
-			return b, nil
-		},
-		open: func(ctx context.Context, name string) ([]*image.Image, error) {
-			ref.Name = name
-			src, err := open(ctx, ix, ref, image.Options{}) // not closed: that would close the tar
-			if err != nil {
-				return nil, err
-			}
-			return src.Images, nil
-		},
-	}
+	return s
 }
 
 // besideInLayout is what a layout directory holds.
 func besideInLayout(ref image.Ref) image.Beside {
-	return &saved{
-		list: "index.json",
-		read: func(name string, limit int64) ([]byte, error) {
-			f, err := os.Open(filepath.Join(ref.Path, filepath.FromSlash(name)))
-			if err != nil {
-				return nil, err
-			}
-			defer f.Close()
-			b, err := io.ReadAll(io.LimitReader(f, limit+1))
-			if err == nil && int64(len(b)) > limit {
-				err = image.Detail(image.ErrNoImage, "%s is too large", name)
-			}
-			return b, err
-		},
-		open: func(ctx context.Context, name string) ([]*image.Image, error) {
-			ref.Name = name
-			src, err := oci.Open(ctx, ref, image.Options{})
-			if err != nil {
-				return nil, err
-			}
-			return src.Images, src.Close()
-		},
-	}
+	s := &saved{read: func(name string, limit int64) ([]byte, error) {
+		path := filepath.Join(ref.Path, filepath.FromSlash(name))
+		if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+			return nil, image.Detail(image.ErrNoImage, "no %s", name) // a pipe would be waited for
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		b, err := io.ReadAll(io.LimitReader(f, limit+1))
+		if err == nil && int64(len(b)) > limit {
+			err = image.Detail(image.ErrNoImage, "%s is too large", name)
+		}
+		return b, err
+	}}
+	s.list = s.inIndex
+	return s
 }
 
 func (s *saved) Images(ctx context.Context) []*image.Image {
+	if !s.listed {
+		s.images, s.listed = s.list(ctx), true
+	}
+	return s.images
+}
+
+// inManifestJSON are the images that a docker-archive lists.
+func (s *saved) inManifestJSON(ctx context.Context) []*image.Image {
+	raw, err := s.read("manifest.json", largestBeside)
+	var list []archive.SavedImage
+	if err != nil || json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
 	var images []*image.Image
-	for i := range min(s.count(), mostBeside) {
-		if found, err := s.open(ctx, fmt.Sprintf("@%d", i)); err == nil {
-			images = append(images, found...)
+	for _, m := range list[:min(len(list), mostBeside)] {
+		if ctx.Err() != nil {
+			return images
+		}
+		config, err := s.read(m.Config, largestBeside)
+		if err != nil {
+			continue
+		}
+		id := image.DigestOf(config)
+		if want := archive.DigestInName(m.Config); want != "" && want != id.Hex {
+			continue
+		}
+		if im := imageOf(config); im != nil {
+			im.ID, im.Names = id.String(), image.TagNames(m.RepoTags)
+			images = append(images, im)
 		}
 	}
 	return images
 }
 
-// count is how many images are listed.
-func (s *saved) count() int {
-	raw, err := s.read(s.list, largestBeside)
+// inIndex are the images that a layout's index.json lists, and the indexes in it.
+func (s *saved) inIndex(ctx context.Context) []*image.Image {
+	raw, err := s.read("index.json", largestBeside)
 	if err != nil {
-		return 0
+		return nil
 	}
-	var index struct{ Manifests []json.RawMessage }
-	if json.Unmarshal(raw, &index) == nil {
-		return len(index.Manifests)
+	var images []*image.Image
+	left := mostBeside
+	var walk func(index []byte, names []string, depth int)
+	walk = func(index []byte, names []string, depth int) {
+		var listed struct{ Manifests []v1.Descriptor }
+		if json.Unmarshal(index, &listed) != nil || depth == 0 {
+			return
+		}
+		for _, d := range listed.Manifests {
+			if left--; left < 0 || ctx.Err() != nil {
+				return
+			}
+			raw, err := s.Document(ctx, d, largestBeside)
+			if err != nil {
+				continue
+			}
+			its := names
+			if depth == deepestBeside {
+				its = oci.Names(d)
+			}
+			if d.MediaType.IsIndex() {
+				walk(raw, its, depth-1)
+				continue
+			}
+			m, err := image.ParseManifest(raw, d)
+			if err != nil {
+				continue
+			}
+			config, err := s.Document(ctx, m.Config, largestBeside)
+			if err != nil {
+				continue
+			}
+			if im := imageOf(config); im != nil {
+				im.ID, im.Names, im.Manifest = d.Digest.String(), its, m
+				images = append(images, im)
+			}
+		}
 	}
-	var list []json.RawMessage
-	if json.Unmarshal(raw, &list) != nil {
-		return 0
+	walk(raw, nil, deepestBeside)
+	return images
+}
+
+// imageOf is the image of a config document, nil if that is none.
+func imageOf(config []byte) *image.Image {
+	platform, diffIDs, err := image.ParseConfig(config)
+	if err != nil {
+		return nil
 	}
-	return len(list)
+	return &image.Image{Platform: platform, DiffIDs: diffIDs, Config: config}
 }
 
 func (s *saved) Around(ctx context.Context, manifest v1.Hash) []v1.Descriptor {
@@ -122,7 +172,7 @@ func (s *saved) Around(ctx context.Context, manifest v1.Hash) []v1.Descriptor {
 		return nil
 	}
 	left := mostBeside
-	return around(raw, manifest, deepestAround, func(d v1.Descriptor) ([]byte, error) {
+	return around(raw, manifest, deepestBeside, func(d v1.Descriptor) ([]byte, error) {
 		if left--; left < 0 {
 			return nil, io.EOF
 		}
@@ -147,7 +197,7 @@ func around(index []byte, manifest v1.Hash, depth int, get func(v1.Descriptor) (
 			if raw, err := get(d); err == nil {
 				found = append(found, around(raw, manifest, depth-1, get)...)
 			}
-		case d.ArtifactType != "" && d.Digest != manifest:
+		case d.Platform == nil && d.Digest != manifest:
 			var artefact struct{ Subject *v1.Descriptor }
 			if raw, err := get(d); err == nil && json.Unmarshal(raw, &artefact) == nil && artefact.Subject != nil && artefact.Subject.Digest == manifest {
 				found = append(found, d)
