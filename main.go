@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if c.job.StdoutTaken() && progress.IsTerminal(stdout) {
 		return fail(stderr, usageError{errors.New("the archive on stdout would go to the terminal: redirect it, or name a file")})
 	}
-	c.job.Client = func() (*client.Client, error) { return engine.NewClient(flags.context, flags.host) }
+	c.job.Client = func() (*client.Client, error) { return engine.NewClient(flags.context, flags.host, c.job.Timeout) }
 	c.job.Stdout = stdout
 	if err := flatten(ctx, c, stdout, stderr); err != nil {
 		if ctx.Err() != nil {
@@ -139,7 +139,7 @@ func tell(stderr io.Writer, report *templates.Report) {
 	} else if templates.ShowDockerfiles(stderr, report) != nil {
 		return
 	}
-	_ = show(stderr, report, progress.Width(stderr))
+	_ = show(stderr, report, templates.Look{Width: progress.Width(stderr), Colour: progress.Colour(stderr)})
 }
 
 // product writes to stdout what other programs read there.
@@ -171,10 +171,10 @@ type command struct {
 
 // arguments are the texts and switches of a command line.
 type arguments struct {
-	tags, reports                                        []string
-	base, output, context, builder, platform             string
-	compression, verify, progress, completion            string
-	dryRun, noCache, force, json, quiet, version, isHelp bool
+	tags, reports                                                 []string
+	base, output, context, builder, platform, dockerfile          string
+	compression, verify, progress, completion                     string
+	dryRun, noCache, offline, force, json, quiet, version, isHelp bool
 }
 
 // options returns the set of options, which it reads into a.
@@ -185,12 +185,14 @@ func options(a *arguments) *pflag.FlagSet {
 	f.StringVarP(&a.base, "base", "b", "auto", "")
 	f.StringVarP(&a.output, "output", "o", "", "")
 	f.StringVar(&a.context, "context", "", "")
+	f.StringVar(&a.dockerfile, "dockerfile", "flattened", "")
 	f.StringVar(&a.builder, "builder", "auto", "")
 	f.StringVar(&a.platform, "platform", "", "")
 	f.StringVar(&a.compression, "compression", "", "")
 	f.StringVar(&a.verify, "verify", maker.Structure.String(), "")
 	f.BoolVar(&a.dryRun, "dry-run", false, "")
 	f.BoolVar(&a.noCache, "no-cache", false, "")
+	f.BoolVar(&a.offline, "offline", false, "")
 	f.BoolVar(&a.force, "force", false, "")
 	f.BoolVar(&a.json, "json", false, "")
 	f.StringVar(&a.progress, "progress", "auto", "")
@@ -271,7 +273,14 @@ func suggest(f *pflag.FlagSet, unknown *pflag.NotExistError) error {
 func (a *arguments) job(f *pflag.FlagSet) (rebuild.Options, error) {
 	o := rebuild.Options{
 		Tags: a.tags, Context: a.context, Reports: a.reports, Platform: a.platform,
-		DryRun: a.dryRun, NoCache: a.noCache, Force: a.force,
+		DryRun: a.dryRun, NoCache: a.noCache, Offline: a.offline, Force: a.force,
+	}
+	switch a.dockerfile {
+	case "flattened":
+	case "original":
+		o.Recover = true
+	default:
+		return o, fmt.Errorf("--dockerfile %s: must be flattened or original", a.dockerfile)
 	}
 	var err error
 	if o.Image, err = image.ParseRef(f.Arg(0)); err != nil {
@@ -298,8 +307,24 @@ func (a *arguments) job(f *pflag.FlagSet) (rebuild.Options, error) {
 			return o, fmt.Errorf("--compression: %w", err)
 		}
 	}
+	if o.Timeout, err = timeout(); err != nil {
+		return o, err
+	}
 	o.SourceDate, err = sourceDate()
 	return o, err
+}
+
+// timeout is the time in DOCKER_FLATTEN_TIMEOUT, 0 where it isn't set.
+func timeout() (time.Duration, error) {
+	text := os.Getenv("DOCKER_FLATTEN_TIMEOUT")
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("DOCKER_FLATTEN_TIMEOUT %q: must be a time such as 90s or 5m", text)
+	}
+	return d, nil
 }
 
 // sourceDate is the time in SOURCE_DATE_EPOCH (reproducible-builds.org), nil
@@ -367,7 +392,7 @@ func complete(ctx context.Context, flags engineFlags, word string, stdout io.Wri
 		fmt.Fprintf(stdout, ":%d\n", noFiles)
 		return 0
 	}
-	cli, err := engine.NewClient(flags.context, flags.host)
+	cli, err := engine.NewClient(flags.context, flags.host, 5*time.Second) // somebody waits at a prompt
 	if err == nil {
 		list, listErr := cli.ImageList(ctx, dockerimage.ListOptions{})
 		for _, im := range list {
@@ -435,7 +460,7 @@ func oneLine(s string) string {
 			lines = append(lines, line)
 		}
 	}
-	return progress.OneLine(strings.Join(lines, "; "))
+	return templates.OneLine(strings.Join(lines, "; "))
 }
 
 // moduleVersion is the version that the go command recorded in this binary.

@@ -18,7 +18,7 @@ type Base struct {
 	Layers   int    // the lowest layers that are the base's
 	Entries  int    // the first history entries that are the base's
 	Evidence string // how it was found, as one phrase for the plan
-	Kind     string // "user", "parent", "local", "annotation", "comment", "guess", "none"
+	Kind     string // a Candidate's, or "comment", "guess", "none"
 	Image    *Image // the base's own config document; nil when it can't be read
 }
 
@@ -26,7 +26,8 @@ type Base struct {
 type Candidate struct {
 	Name  string   // the reference to show and to write into FROM
 	Names []string // all its names, where the source knows several
-	Kind  string   // "user", "parent", "local" or "annotation": where it comes from
+	Kind  string   // where it comes from: a key of kindRank
+	By    string   // what says that it is the base, as the start of a phrase; "" = what its kind usually is
 	Image *Image   // its config document; nil when it can't be read
 }
 
@@ -40,9 +41,11 @@ const (
 // FindBase decides where the base of img ends. want is "auto", "scratch", a
 // number of layers, or the name of a candidate with Kind "user"; "" is
 // "auto". The user's word is checked, and an error says where it doesn't fit.
-// Otherwise the strongest evidence decides: the engine's parent chain, local
-// images, the manifest's annotations, a builder's `FROM name` comment, and at
-// last the shape of the history, whose result is called a guess.
+// Otherwise the strongest evidence decides: an image whose layers are the
+// image's lowest, that the engine's parent chain, an annotation or the provenance
+// names, or that lies near; a builder's `FROM name` comment; an annotation whose
+// image can't be read; and at last the shape of the history, whose result is
+// called a guess.
 func FindBase(img *Image, ins []Instruction, want string, candidates []Candidate, annotations map[string]string) (Base, error) {
 	switch want {
 	case "", "auto":
@@ -107,13 +110,9 @@ func autoBase(img *Image, ins []Instruction, candidates []Candidate, annotations
 	}
 	if ok {
 		b := fromCandidate(img, ins, c)
-		switch c.Kind {
-		case "parent":
-			b.Evidence = fmt.Sprintf("the engine's parent image, with the same %s", Count(b.Layers, "layer"))
-		case "annotation":
-			b.Evidence = fmt.Sprintf("the manifest's annotation names it, with the same %s", Count(b.Layers, "layer"))
-		default:
-			b.Evidence = fmt.Sprintf("local image with the same %s", Count(b.Layers, "layer"))
+		b.Evidence = fmt.Sprintf(evidenceOf[c.Kind], Count(b.Layers, "layer"))
+		if c.By != "" {
+			b.Evidence = fmt.Sprintf("%s, with the same %s", c.By, Count(b.Layers, "layer"))
 		}
 		return b
 	}
@@ -122,7 +121,7 @@ func autoBase(img *Image, ins []Instruction, candidates []Candidate, annotations
 		b, noted = Base{}, false
 	}
 	g, guessed := guessBase(img, ins)
-	if name := annotatedName(annotations); name != "" && (noted || guessed) {
+	if name := annotatedName(annotations); name != "" && (noted || guessed) && !refuted(img, candidates) {
 		if !noted {
 			b = g
 			b.Evidence = "guessed from the history: " + g.Evidence
@@ -139,6 +138,15 @@ func autoBase(img *Image, ins []Instruction, candidates []Candidate, annotations
 		return g
 	}
 	return Base{Name: "scratch", Kind: "none", Evidence: "nothing tells where a base ends"}
+}
+
+// refuted tells whether the image that an annotation pins by its digest is
+// known, and isn't the base: then the annotation is of another build, as one is
+// that was copied or inherited.
+func refuted(img *Image, candidates []Candidate) bool {
+	return slices.ContainsFunc(candidates, func(c Candidate) bool {
+		return c.Kind == "annotation" && c.Image != nil && strings.Contains(c.Name, "@") && isPrefix(img, c.Image) != nil
+	})
 }
 
 // settingsAbove returns the candidates on which img may have been built without
@@ -193,7 +201,7 @@ func bestLocal(img *Image, candidates []Candidate, accept func(int) bool) (Candi
 			continue
 		}
 		c.Name = bestName(c)
-		if c.Name == "" && c.Kind != "annotation" {
+		if c.Name == "" && (c.Kind == "local" || c.Kind == "parent") { // nothing but its ID finds it
 			continue
 		}
 		if !found || better(img, c, best) {
@@ -231,10 +239,23 @@ func better(img *Image, a, b Candidate) bool {
 
 // ancestor tells whether the image says that it was built on c.
 func ancestor(img *Image, c Candidate) bool {
-	return c.Kind != "local" || sharedEntries(img, c.Image) > 0
+	return c.Kind != "local" && c.Kind != "sibling" || sharedEntries(img, c.Image) > 0
 }
 
-var kindRank = map[string]int{"user": 0, "parent": 1, "annotation": 2, "local": 3}
+// kindRank are the kinds of candidates, the strongest evidence first: the user
+// names it; the engine built the image on it; an annotation names it; the
+// provenance does, among other things that the build used; it lies beside the
+// image in the same layout or archive; it is in the same engine.
+var kindRank = map[string]int{"user": 0, "parent": 1, "annotation": 2, "provenance": 3, "sibling": 4, "local": 5}
+
+// evidenceOf is what a kind of candidates is evidence for, by its layers.
+var evidenceOf = map[string]string{
+	"parent":     "the engine's parent image, with the same %s",
+	"annotation": "the manifest's annotation names it, with the same %s",
+	"provenance": "the image's provenance names it, with the same %s",
+	"sibling":    "an image beside it with the same %s",
+	"local":      "local image with the same %s",
+}
 
 func samePlatform(a, b *Image) bool {
 	same := func(x, y string) bool { return x == "" || y == "" || strings.EqualFold(x, y) }

@@ -53,6 +53,10 @@ func TestBaseIsTheStrongestEvidence(t *testing.T) {
 		{"a version before latest, a short name before a long", []Candidate{local("x:latest", "a"), local("y:1.2.3", "a"), local("y:1", "a")}, nil, Base{Name: "y:1", Layers: 1, Kind: "local"}},
 		{"a tag before a digest", []Candidate{{Name: "x@sha256:" + hash, Names: []string{"x@sha256:" + hash, "long/name:latest"}, Kind: "local", Image: layered("a")}}, nil, Base{Name: "long/name:latest", Layers: 1, Kind: "local"}},
 		{"an annotation whose image is known", []Candidate{{Name: "noted:1", Kind: "annotation", Image: layered("a b")}}, map[string]string{annotationBaseName: "noted:1"}, Base{Name: "noted:1", Layers: 2, Kind: "annotation"}},
+		{"an annotated image before a sibling", []Candidate{{Name: "a:1", Kind: "sibling", Image: layered("a b")}, {Name: "noted:long", Kind: "annotation", Image: layered("a b")}}, nil, Base{Name: "noted:long", Layers: 2, Kind: "annotation"}},
+		{"what the provenance names before a sibling", []Candidate{{Name: "a:1", Kind: "sibling", Image: layered("a b")}, {Name: "material:1", Kind: "provenance", Image: layered("a b")}}, nil, Base{Name: "material:1", Layers: 2, Kind: "provenance"}},
+		{"a sibling without a name", []Candidate{{Kind: "sibling", Image: layered("a b")}}, nil, Base{Layers: 2, Kind: "sibling"}},
+		{"a base of the base isn't all", []Candidate{{Name: "root:1", Kind: "provenance", Image: layered("a")}, {Name: "mid:1", Kind: "sibling", Image: layered("a b")}}, nil, Base{Name: "mid:1", Layers: 2, Kind: "sibling"}},
 		{"an annotated image that doesn't fit", []Candidate{{Name: "noted:1", Kind: "annotation", Image: layered("x")}}, map[string]string{annotationBaseName: "noted:1"}, Base{Name: "scratch", Kind: "none"}},
 	} {
 		got, err := FindBase(img, Parse(img), "auto", c.candidates, c.annotations)
@@ -109,6 +113,20 @@ func TestAnnotationNamesWhatTheHistoryBounds(t *testing.T) {
 	got, _ := FindBase(img, Parse(img), "auto", nil, map[string]string{annotationBaseName: "docker.io/library/debian:12", annotationBaseDigest: "sha256:" + hash})
 	if got.Name != "docker.io/library/debian:12@sha256:"+hash || got.Layers != 1 || got.Entries != 2 || got.Kind != "annotation" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestAnnotationIsRefuted: the guess doesn't get the name of an image that is
+// known to be another.
+func TestAnnotationIsRefuted(t *testing.T) {
+	img := layered("a b", "/bin/sh -c #(nop) ADD file:"+hash+" in / ", ` /bin/sh -c #(nop)  CMD ["bash"]`, "/bin/sh -c make")
+	noted := map[string]string{annotationBaseName: "noted:1", annotationBaseDigest: "sha256:" + hash}
+	other := Candidate{Name: "noted:1@sha256:" + hash, Kind: "annotation", Image: layered("x")}
+	moved := Candidate{Name: "noted:1", Kind: "annotation", Image: layered("x")} // by now the tag means another
+	for want, c := range map[string]Candidate{"": other, "noted:1@sha256:" + hash: moved} {
+		if got, _ := FindBase(img, Parse(img), "auto", []Candidate{c}, noted); got.Name != want || got.Layers != 1 {
+			t.Errorf("%s: %+v", c.Name, got)
+		}
 	}
 }
 
@@ -199,7 +217,8 @@ func TestGuesses(t *testing.T) {
 		{"another builder's entries", "a b c", []string{rootfs, "/bin/sh -c jdk", "RUN /bin/sh -c app # buildkit"}, 2, 2},
 		{"Jib's own layers", "a b c", []string{"jib-base", "jib-base", "jib-maven-plugin:3.4"}, 2, 2},
 		{"BuildKit's archive of a root file system", "a b", []string{"ADD alpine-minirootfs.tar.gz / # buildkit", "RUN /bin/sh -c app # buildkit"}, 1, 1},
-		{"an image that is a base as a whole", "a b", []string{rootfs, "/bin/sh -c x", cmd}, 1, 1},
+		{"a distribution's own image", "a b", []string{rootfs, "/bin/sh -c x", cmd}, 0, 0},
+		{"a program on a root file system without CMD", "a b c", []string{rootfs, "/bin/sh -c x", "/bin/sh -c #(nop) COPY file:" + hash + " in /app ", cmd}, 1, 1},
 		{"a program from scratch", "a b", []string{"/bin/sh -c #(nop) COPY file:" + hash + " in /app ", "/bin/sh -c #(nop) COPY file:" + hash + " in /etc/app ", ` /bin/sh -c #(nop)  CMD ["/app"]`}, 0, 0},
 		{"files added to / without anything run", "a b", []string{rootfs, rootfs, ` /bin/sh -c #(nop)  CMD ["/app"]`}, 0, 0},
 		{"one layer", "a", []string{rootfs, cmd}, 0, 0},

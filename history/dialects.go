@@ -114,7 +114,8 @@ var dialects = []dialect{
 	// Microsoft's Windows bases say in plain words what made their two layers:
 	// `Apply image VERSION`, `Install update VERSION`.
 	{name: "windows", says: func(e ocispec.History) (string, bool) {
-		return e.CreatedBy, windowsBase.MatchString(e.CreatedBy)
+		line := strings.TrimPrefix(e.CreatedBy, "RUN ") // as docker-library's lists have it
+		return line, windowsBase.MatchString(line)
 	}},
 
 	// The official busybox image: docker-library/busybox, .template-helper's

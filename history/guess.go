@@ -2,6 +2,7 @@ package history
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -13,8 +14,12 @@ import (
 //   - CMD with layers above it: a Dockerfile ends in its CMD, and a child image
 //     is built on that some other day (or the CMD is a shell, as only a
 //     distribution's is);
-//   - MAINTAINER with layers below it: it follows FROM;
+//   - MAINTAINER, or the label maintainer, with layers below it: it follows FROM;
 //   - another builder's entries: one build is one builder's;
+//   - layers without any record below a builder's entries: a builder records
+//     what it makes;
+//   - dates that part two builds (see parted);
+//   - the last lines of a well-known image that has no CMD (see knownEnd);
 //   - a root file system as the lowest layer, with a RUN above it that needs
 //     one: ADD of an archive to /, docker import, a distribution's own tool.
 //
@@ -32,20 +37,56 @@ func guessBase(img *Image, ins []Instruction) (Base, bool) {
 			b = Base{Layers: n, Entries: entries, Evidence: why}
 		}
 	}
+	recorded := slices.IndexFunc(ins, func(in Instruction) bool { return in.Text != noRecord })
+	distribution := 0 // the end of the lowest image, where it is a distribution's
 	if end, why := rootEnd(img, ins, root); end > 0 {
 		take(end, why)
+		distribution = end
 	}
 	for i := root + 1; i < len(ins); i++ {
 		switch in := ins[i]; {
 		case in.Name == "CMD" && in.Layer < 0 && (bareShell(in) || !sameHour(img, i, next[i+1])):
 			take(i+1, fmt.Sprintf("layers follow %s", brief(in)))
-		case in.Name == "MAINTAINER" && in.Layer < 0 && !sameHour(img, i-1, next[i]):
+			if bareShell(in) && distribution == root+1 {
+				distribution = i + 1
+			}
+		case startsDockerfile(in) && in.Layer < 0 && !sameHour(img, i-1, next[i]):
 			take(i, fmt.Sprintf("a Dockerfile starts with %s", brief(in)))
 		case otherBuild(ins, i):
-			take(i, fmt.Sprintf("%s goes on where %s ends", in.Dialect, builderBelow(ins, i)))
+			take(i, fmt.Sprintf("%s goes on where %s ends", builderOf(in), builderBelow(ins, i)))
+		case builders[in.Dialect] && i == recorded:
+			take(i, fmt.Sprintf("%s below have no record", Count(below[i], "layer")))
+		}
+		if why := parted(img, ins, i); why != "" {
+			take(i, why)
+		}
+		if end, what := knownEnd(ins, i); end > 0 && !sameHour(img, end-1, next[end]) {
+			take(end, fmt.Sprintf("%s ends with %s", what, brief(ins[lastLayer(ins[:end])])))
 		}
 	}
+	if end := buildpackEnd(ins, distribution); end > 0 && !sameHour(img, end-1, next[end]) {
+		take(end, fmt.Sprintf("buildpack-deps ends with %s", brief(ins[end-1])))
+	}
 	return b, b.Layers > 0
+}
+
+// startsDockerfile tells whether an instruction is one that usually follows
+// FROM: MAINTAINER, or the label that took its place.
+func startsDockerfile(in Instruction) bool {
+	if in.Set == nil {
+		return false
+	}
+	return in.Set.Name == "MAINTAINER" || in.Set.Name == "LABEL" && in.Set.Pairs[0].Key == "maintainer"
+}
+
+// lastLayer is the index of the last entry that made a layer, 0 without one.
+func lastLayer(ins []Instruction) int {
+	for i := len(ins) - 1; i > 0; i-- {
+		if ins[i].Layer >= 0 {
+			return i
+		}
+	}
+	return 0
 }
 
 // nextLayers is, for each entry and the end, the next entry with a layer, from
@@ -100,7 +141,7 @@ func brief(in Instruction) string {
 // rootEnd is where a distribution's root file system ends, if it is the lowest
 // layer. Its metadata belongs to it, up to a pause of a day.
 func rootEnd(img *Image, ins []Instruction, root int) (int, string) {
-	if !rootfsEntry(ins[root]) || !needsRootfs(ins[root+1:]) {
+	if !rootfsEntry(ins[root]) || !needsRootfs(ins[root+1:]) || distributionItself(img, ins, root) {
 		return 0, ""
 	}
 	end := root + 1
@@ -115,7 +156,23 @@ func rootEnd(img *Image, ins []Instruction, root int) (int, string) {
 	return root + 1, fmt.Sprintf("root file system %s", brief(ins[root]))
 }
 
-// pause is the time that one build rarely takes.
+// distributionItself tells whether the whole image is a distribution's own: its
+// root file system is put right by RUNs alone, before it ends in a shell.
+func distributionItself(img *Image, ins []Instruction, root int) bool {
+	last := len(ins) - 1
+	if last < root+2 || ins[last].Name != "CMD" || !bareShell(ins[last]) {
+		return false
+	}
+	for i := root + 1; i < last; i++ {
+		if ins[i].Name != "RUN" || paused(img.History[i-1].Created, img.History[i].Created) {
+			return false
+		}
+	}
+	return true
+}
+
+// pause is how far apart two builds are at least; a build of its own rarely
+// takes longer.
 const pause = 24 * time.Hour
 
 func paused(a, b *time.Time) bool {
@@ -165,8 +222,13 @@ func needsRootfs(ins []Instruction) bool {
 // others make bases, or change a finished image.
 var builders = map[string]bool{"classic": true, "buildkit": true, "buildah": true, "kaniko": true, "jib": true, "ko": true, "buildpacks": true, "docker-flatten": true}
 
-// otherBuild tells whether another builder made entry i than the entries below.
+// otherBuild tells whether entry i is the first of another builder than the
+// entries below. Windows bases have a notation of their own, behind which any
+// entry is a build's.
 func otherBuild(ins []Instruction, i int) bool {
+	if i > 0 && ins[i-1].Dialect == "windows" {
+		return ins[i].Dialect != "windows"
+	}
 	if !builders[ins[i].Dialect] {
 		return false
 	}
@@ -175,6 +237,14 @@ func otherBuild(ins []Instruction, i int) bool {
 	}
 	below := builderBelow(ins, i)
 	return below != "" && below != ins[i].Dialect
+}
+
+// builderOf is an entry's builder, by name if that is known.
+func builderOf(in Instruction) string {
+	if builders[in.Dialect] {
+		return in.Dialect
+	}
+	return "a build"
 }
 
 // builderBelow is the dialect of the nearest recognised entry below i.

@@ -31,8 +31,8 @@ type Instruction struct {
 	Text string
 	Set  *Step  // what the instruction sets in the config, for metadata; nil otherwise
 	From string // the base image that the entry's comment names ("FROM debian:12"), if any
-	// BuildArgs are the build arguments that the builder recorded with a RUN,
-	// as A=b. Text is without them.
+	// BuildArgs are the build arguments that an ARG gives a value, or that the
+	// builder recorded with a RUN, as A=b. Text of a RUN is without them.
 	BuildArgs []string
 }
 

@@ -29,6 +29,9 @@ func (p *reader) instruction(name, rest string, n notation) Instruction {
 	case "ARG":
 		p.arg(rest)
 		in.Text = "ARG " + strings.TrimSpace(rest)
+		if strings.Contains(rest, "=") {
+			in.BuildArgs = splitArgs(strings.TrimSpace(rest))
+		}
 		return in
 	case "FROM":
 		if f := strings.Fields(rest); len(f) > 0 {

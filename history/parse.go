@@ -156,7 +156,7 @@ func (p *reader) read(e ocispec.History) Instruction {
 				in.Text = e.CreatedBy
 			}
 			if in.Text == "" {
-				in.Text = "(no record)"
+				in.Text = noRecord
 			}
 			return in
 		}
@@ -167,8 +167,11 @@ func (p *reader) read(e ocispec.History) Instruction {
 	case e.Comment != "":
 		return Instruction{Text: e.Comment}
 	}
-	return Instruction{Text: "(no record)"}
+	return Instruction{Text: noRecord}
 }
+
+// noRecord is the text of an entry that says nothing.
+const noRecord = "(no record)"
 
 // note updates what later entries depend on.
 func (p *reader) note(s *Step) {

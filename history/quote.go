@@ -55,6 +55,15 @@ func (a Arguments) argument(v string) (string, error) {
 	return a.quote(v, false)
 }
 
+// Word quotes a value as ARG and COPY take it. The error, one phrase, says why
+// it can't be written.
+func Word(v string) (string, error) {
+	if strings.ContainsAny(v, "\n\r\x00") {
+		return "", errors.New("a line can't hold it")
+	}
+	return Arguments{}.value(v)
+}
+
 // quote puts a value in the quotes that need the fewest escapes. A newline is
 // kept as it is when a.Newline is empty.
 func (a Arguments) quote(v string, key bool) (string, error) {

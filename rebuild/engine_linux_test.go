@@ -178,6 +178,11 @@ func buildWith(ctx context.Context, cli *client.Client, dockerfile []byte, tag s
 	if err := tw.Close(); err != nil {
 		return err
 	}
+	return buildBody(ctx, cli, &body, tag, buildkit)
+}
+
+// buildBody is buildWith for a context that is a tar already.
+func buildBody(ctx context.Context, cli *client.Client, body io.Reader, tag string, buildkit bool) error {
 	newline := "\n"
 	opt := dockerbuild.ImageBuildOptions{
 		Version: dockerbuild.BuilderV1, Tags: []string{tag}, NoCache: true, Remove: true, ForceRemove: true, NetworkMode: "none",
@@ -186,7 +191,7 @@ func buildWith(ctx context.Context, cli *client.Client, dockerfile []byte, tag s
 	if buildkit {
 		opt.Version = dockerbuild.BuilderBuildKit
 	}
-	response, err := cli.ImageBuild(ctx, &body, opt)
+	response, err := cli.ImageBuild(ctx, body, opt)
 	if err != nil {
 		return err
 	}

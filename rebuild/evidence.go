@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/distribution/reference"
 
@@ -16,11 +17,11 @@ import (
 )
 
 // gather finds the images whose layers may turn out to be the base's: the one
-// that the user names, or else what the engine that holds the image knows. An
-// archive gives the same result wherever it is flattened, so an engine nearby
-// isn't asked about it. told is what the engine tells of the image itself, nil
-// for another place's image.
-func (o *Options) gather(ctx context.Context, im *image.Image, opt image.Options) (evidence plan.Evidence, told *history.Image, err error) {
+// that the user names, or else what lies near the image, and what annotations and
+// provenance lead to. An archive gives the same result wherever it is flattened,
+// so neither an engine nearby nor a registry is asked about it. told is what the
+// engine tells of the image itself, nil for another place's image.
+func (o *Options) gather(ctx context.Context, src *image.Source, im *image.Image, opt image.Options) (evidence plan.Evidence, told *history.Image, err error) {
 	if im.Ref.Transport == image.Daemon {
 		cli, err := o.Client()
 		if err != nil {
@@ -33,6 +34,11 @@ func (o *Options) gather(ctx context.Context, im *image.Image, opt image.Options
 		told = survey.Self.Image
 		if o.Base.IsAuto() {
 			evidence = surveyed(survey)
+			evidence.Candidates = append(evidence.Candidates, knownBases(annotatedBases(im, nil, told), locals(survey))...)
+		}
+	} else if o.Base.IsAuto() {
+		if evidence.Candidates, err = o.around(ctx, src, im, opt); err != nil {
+			return plan.Evidence{}, nil, err
 		}
 	}
 	if ref, named := o.Base.Image(); named {
@@ -51,6 +57,63 @@ func baseError(err error) error {
 		hint = known.Hint + "; " + hint
 	}
 	return &image.Error{Op: "find", Object: "--base", Err: err, Hint: hint}
+}
+
+// around finds candidates for an image of a layout, an archive or a registry. A
+// lookup that fails costs evidence, and a warning.
+func (o *Options) around(ctx context.Context, src *image.Source, im *image.Image, opt image.Options) ([]history.Candidate, error) {
+	config := &history.Image{}
+	if err := json.Unmarshal(im.Config, config); err != nil || src.Beside == nil || len(im.DiffIDs) < 2 {
+		return nil, nil // what is wrong with the document is said where it is needed
+	}
+	near := siblings(ctx, im, src.Beside)
+	claims := annotatedBases(im, src.Index, config)
+	if im.Ref.Transport != image.Registry {
+		claims = append(claims, materials(ctx, im, src.Beside)...)
+		found := knownBases(claims, near)
+		for _, n := range near {
+			found = append(found, n.Candidate)
+		}
+		return found, ctx.Err()
+	}
+	if o.Offline {
+		return nil, nil
+	}
+	asked, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	l := newLookup(im, opt)
+	var found []history.Candidate
+	search := func(claims []claim) (matched bool) {
+		for _, c := range claims {
+			candidates := l.find(asked, c)
+			found = append(found, candidates...)
+			matched = matched || slices.ContainsFunc(candidates, func(c history.Candidate) bool { return l.below(c.Image) })
+		}
+		return matched
+	}
+	matched := search(claims) || search(materials(asked, im, src.Beside))
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if asked.Err() != nil {
+		l.failed = fmt.Errorf("no answer within %s", lookupTime)
+	}
+	if !matched && l.failed != nil {
+		opt.Warnf("the base that the image names isn't known: %s", l.failed)
+	}
+	return found, nil
+}
+
+// locals are an engine's named images but the image itself, with the digests by
+// which registries know them.
+func locals(survey *engine.Survey) []nearImage {
+	var near []nearImage
+	for _, l := range survey.Locals {
+		if names := plan.OwnNames(l.Names); len(names) > 0 && l.ID != survey.Self.ID {
+			near = append(near, nearImage{history.Candidate{Name: names[0], Names: names, Kind: "local", Image: l.Image}, l.Digests})
+		}
+	}
+	return near
 }
 
 // surveyed is an engine's evidence: its named images, and those of them that

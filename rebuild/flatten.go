@@ -62,7 +62,7 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	// What each platform's image is made of, and what it becomes.
 	var orders []maker.Order
 	for _, im := range src.Images {
-		order, err := o.order(ctx, im, to, opt)
+		order, err := o.order(ctx, src, im, to, opt)
 		if err != nil {
 			if len(src.Images) > 1 {
 				err = fmt.Errorf("%s: %w", im.Platform, err)
@@ -72,9 +72,20 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 		orders = append(orders, order)
 		report.Images = append(report.Images, order.Plan.Report)
 	}
-	if len(orders) > 1 {
+	if len(orders) > 1 && !o.Recover {
 		if report.Stages, err = stages(orders); err != nil {
 			return nil, err
+		}
+	}
+	var recovered []*plan.Recovery
+	if o.Recover {
+		for i, order := range orders {
+			r, err := maker.Recover(ctx, order)
+			if err != nil {
+				return nil, err
+			}
+			recovered = append(recovered, r)
+			report.Images[i].Dockerfile = string(r.Dockerfile)
 		}
 	}
 
@@ -113,10 +124,15 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 
 	// All that goes with it, whole before the image gets its names.
 	if written != nil {
-		if err := written.Write(ctx, orders[0], opt); err != nil {
+		report.Context = written.Dir()
+		if o.Recover {
+			err = written.WriteRecovery(ctx, orders[0], recovered[0], opt)
+		} else {
+			err = written.Write(ctx, orders[0], opt)
+		}
+		if err != nil {
 			return nil, err
 		}
-		report.Context = written.Dir()
 	}
 	if err := pages.write(report); err != nil {
 		return nil, err
@@ -153,7 +169,7 @@ func (o *Options) imageOptions(report *templates.Report) image.Options {
 		display = progress.Silent
 	}
 	return image.Options{
-		Platform: o.Platform, Client: o.Client, Display: display, Compression: o.Compression, Force: o.Force, Stdout: o.Stdout,
+		Platform: o.Platform, Client: o.Client, Timeout: o.Timeout, Display: display, Compression: o.Compression, Force: o.Force, Stdout: o.Stdout,
 		Warn: func(line string) {
 			report.Warnings = append(report.Warnings, line)
 			display.Note("warning: " + line)

@@ -25,15 +25,18 @@ type Options struct {
 	// to Stdout as a tar; "" = none. Without Tags and Output the context is all
 	// that is made with "-", and where there is no default for Output.
 	Context     string
+	Recover     bool     // recover the Dockerfile that made the image, in a dry run or for Context; no image is made
 	Reports     []string // files for pages about the run, .html or .svg
 	Builder     Builder
 	Platform    string // os/arch[/variant]; "" = every platform of an index
 	Compression image.Compression
 	Verify      maker.Verify
-	DryRun      bool       // stop before anything is built
-	NoCache     bool       // don't look for an earlier result
-	Force       bool       // replace a file that isn't an earlier result
-	SourceDate  *time.Time // dates what is added to the history; nil = the image's own date
+	Offline     bool          // ask no registry but for the images that are named
+	DryRun      bool          // stop before anything is built
+	NoCache     bool          // don't look for an earlier result
+	Force       bool          // replace a file that isn't an earlier result
+	Timeout     time.Duration // how long a registry or an engine may be silent; 0 = a minute
+	SourceDate  *time.Time    // dates what is added to the history; nil = the image's own date
 
 	Client  func() (*client.Client, error) // the Docker Engine, asked for when one is needed
 	Stdout  io.Writer                      // for a product named "-"; nil = os.Stdout
@@ -74,6 +77,10 @@ func (o *Options) Validate() error {
 		}
 	}
 	switch {
+	case o.Recover && (o.Context == "" && !o.DryRun || o.Context == "-"):
+		return errors.New("--dockerfile original goes with --dry-run, or with --context and a directory")
+	case o.Recover && (o.Output != nil || len(o.Tags) > 0):
+		return errors.New("--dockerfile original makes no image: it goes with neither --tag nor --output")
 	case o.DryRun && o.Context == "-":
 		return errors.New("--dry-run and --context - both write to stdout: choose one")
 	case o.Context == "-" && o.outputIsStdout():
@@ -101,6 +108,9 @@ func (o *Options) outputIsStdout() bool {
 
 // contextOnly tells whether the written context is all that is asked for.
 func (o *Options) contextOnly() bool {
+	if o.Recover {
+		return true
+	}
 	if o.Context == "" || len(o.Tags) > 0 || o.Output != nil {
 		return false
 	}

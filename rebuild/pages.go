@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/temp"
 	"docker-flatten/templates"
 )
 
@@ -21,7 +22,7 @@ type pages struct {
 type pageFile struct {
 	name   string // as the user gave it
 	target string // the file that name leads to
-	staged *os.File
+	staged *temp.File
 }
 
 // preparePages says what is wrong with the places for pages before any work is
@@ -59,7 +60,8 @@ func preparePage(name, source string, force bool) (pageFile, error) {
 			return fail(errors.New("the file exists, and isn't an earlier page of this image"), "--force replaces it")
 		}
 	}
-	staged, err := os.CreateTemp(filepath.Dir(target), "."+filepath.Base(target)+".*")
+	temp.SweepBeside(target)
+	staged, err := temp.Beside(target)
 	if err != nil {
 		return fail(err, "")
 	}
@@ -91,7 +93,7 @@ func (p *pages) write(report *templates.Report) error {
 		if strings.HasSuffix(f.name, ".svg") {
 			write = templates.WriteSVG
 		}
-		if err := errors.Join(write(f.staged, report), f.staged.Chmod(0o644), f.staged.Sync(), f.staged.Close()); err != nil {
+		if err := errors.Join(write(f.staged, report), f.staged.Sync()); err != nil {
 			return fmt.Errorf("write report %s: %w", f.name, err)
 		}
 	}
@@ -102,7 +104,7 @@ func (p *pages) write(report *templates.Report) error {
 func (p *pages) publish() error {
 	for len(p.files) > 0 {
 		f := p.files[0]
-		if err := os.Rename(f.staged.Name(), f.target); err != nil {
+		if err := f.staged.Publish(f.target); err != nil {
 			return fmt.Errorf("write report: %w", err)
 		}
 		p.files = p.files[1:]
@@ -114,8 +116,7 @@ func (p *pages) publish() error {
 func (p *pages) discard() error {
 	var errs []error
 	for _, f := range p.files {
-		f.staged.Close() // written or not, nobody reads it
-		errs = append(errs, os.Remove(f.staged.Name()))
+		errs = append(errs, f.staged.Discard())
 	}
 	p.files = nil
 	return errors.Join(errs...)

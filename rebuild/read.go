@@ -15,8 +15,8 @@ import (
 
 // order reads one platform's image, each layer once, and plans its result: after
 // it nothing is left to do but to write.
-func (o *Options) order(ctx context.Context, im *image.Image, to image.Place, opt image.Options) (maker.Order, error) {
-	evidence, told, err := o.gather(ctx, im, opt)
+func (o *Options) order(ctx context.Context, src *image.Source, im *image.Image, to image.Place, opt image.Options) (maker.Order, error) {
+	evidence, told, err := o.gather(ctx, src, im, opt)
 	if err != nil {
 		return maker.Order{}, err
 	}
@@ -40,7 +40,7 @@ func (o *Options) order(ctx context.Context, im *image.Image, to image.Place, op
 	if err != nil {
 		return maker.Order{}, err
 	}
-	im, indexes, err := o.read(ctx, im, keepFrom, opt.Display)
+	im, indexes, shares, err := o.read(ctx, im, keepFrom, opt.Display)
 	if err != nil {
 		return maker.Order{}, err
 	}
@@ -56,7 +56,7 @@ func (o *Options) order(ctx context.Context, im *image.Image, to image.Place, op
 	if err != nil {
 		return maker.Order{}, err // it says that it comes of merging, and where
 	}
-	p, err := config.With(tree)
+	p, err := config.With(tree, shares)
 	if err != nil {
 		return maker.Order{}, err
 	}
@@ -85,19 +85,20 @@ func (o *Options) keepFrom(ctx context.Context, im *image.Image, base history.Ba
 }
 
 // read reads every layer once and returns the image, with all that the reading
-// told of it, and the layers' indexes.
-func (o *Options) read(ctx context.Context, im *image.Image, keepFrom int, display progress.Display) (*image.Image, []*layer.Index, error) {
-	indexes := make([]*layer.Index, len(im.DiffIDs))
+// told of it, the layers' indexes, and about what compression would leave of each.
+func (o *Options) read(ctx context.Context, im *image.Image, keepFrom int, display progress.Display) (*image.Image, []*layer.Index, []float64, error) {
+	indexes, shares := make([]*layer.Index, len(im.DiffIDs)), make([]float64, len(im.DiffIDs))
 	budget := new(layer.Budget)
 	bar := display.Start(progress.Reading, im.Ref.String(), 0)
 	read, err := im.Read(ctx, func(i int) bool { return i >= keepFrom }, func(i int, r io.Reader) error {
-		ix, err := layer.Read(ctx, io.TeeReader(r, progress.Counter{Bar: bar}), layer.ReadOptions{Layer: i, Content: o.Verify == maker.Content, Budget: budget})
+		var sample layer.Sample
+		ix, err := layer.Read(ctx, io.TeeReader(r, io.MultiWriter(progress.Counter{Bar: bar}, &sample)), layer.ReadOptions{Layer: i, Content: o.Verify == maker.Content, Budget: budget})
 		if err != nil {
 			return err
 		}
-		indexes[i] = ix
+		indexes[i], shares[i] = ix, sample.Share()
 		return nil
 	})
 	bar.Done(err)
-	return read, indexes, err
+	return read, indexes, shares, err
 }

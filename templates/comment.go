@@ -7,8 +7,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/docker/go-units"
-
 	"docker-flatten/history"
 )
 
@@ -48,8 +46,8 @@ func rowsComment(rows []Row) string {
 	var b strings.Builder
 	for i, r := range rows {
 		if i == mostRows-1 && len(rows) > mostRows {
-			layers, size := total(rows[i:])
-			rowLine(&b, units.HumanSize(float64(size)), fmt.Sprintf("… %s more, which made %s", history.Count(len(rows)-i, "instruction"), history.Count(layers, "layer")))
+			layers, bytes := sumOf(rows[i:])
+			rowLine(&b, size(bytes), fmt.Sprintf("… %s more, which made %s", history.Count(len(rows)-i, "instruction"), history.Count(layers, "layer")))
 			break
 		}
 		r.comment(&b)
@@ -62,7 +60,7 @@ func rowsComment(rows []Row) string {
 func (r Row) comment(b *strings.Builder) {
 	head := ""
 	if r.Layers > 0 {
-		head = units.HumanSize(float64(r.Size))
+		head = size(r.Size)
 	}
 	text := strings.TrimRight(strings.ReplaceAll(r.Text, "\r\n", "\n"), "\n")
 	if text == "" {
@@ -98,13 +96,13 @@ func rowLine(b *strings.Builder, head, line string) {
 	fmt.Fprintf(b, "# %8s | %s\n", head, visible(strings.TrimRightFunc(line, unicode.IsSpace)))
 }
 
-// total counts the layers that rows made, and the bytes of their files.
-func total(rows []Row) (layers int, size int64) {
+// sumOf counts the layers that rows made, and the bytes of their files.
+func sumOf(rows []Row) (layers int, bytes int64) {
 	for _, r := range rows {
 		layers += r.Layers
-		size += r.Size
+		bytes += r.Size
 	}
-	return layers, size
+	return layers, bytes
 }
 
 // listComment returns the comment lines of a list under a heading: one item a

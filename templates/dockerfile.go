@@ -11,8 +11,6 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/docker/go-units"
-
 	"docker-flatten/history"
 )
 
@@ -85,8 +83,8 @@ var dockerfileTemplate = template.Must(template.New("Dockerfile").Funcs(template
 		return out
 	},
 	"sum": func(rows []Row) string {
-		layers, size := total(rows)
-		return history.Count(layers, "layer") + ", " + units.HumanSize(float64(size))
+		layers, bytes := sumOf(rows)
+		return history.Count(layers, "layer") + ", " + size(bytes)
 	},
 }).Parse(dockerfileText))
 

@@ -279,7 +279,7 @@ func TestManyRowsAreCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"# Merged into one: 5000 layers, 5MB.\n", "#      1kB | RUN 998\n#  4.001MB | … 4001 instructions more, which made 4001 layers\nADD "} {
+	for _, want := range []string{"# Merged into one: 5000 layers, 5MB.\n", "#      1kB | RUN 998\n#      4MB | … 4001 instructions more, which made 4001 layers\nADD "} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("%q isn't in\n%s", want, text[len(text)-300:])
 		}

@@ -5,6 +5,10 @@ package templates
 // fields are added, never renamed. Every size is in bytes; a digest is written
 // "sha256:…".
 type Report struct {
+	// Headline and Savings sum the images up; WriteJSON fills them in.
+	Headline string  `json:"headline"`
+	Savings  Savings `json:"savings"`
+
 	Source   string        `json:"source"`            // the image as it was asked for, in canonical form
 	Output   string        `json:"output,omitempty"`  // where the result went
 	Tags     []string      `json:"tags,omitempty"`    // the names that the result got
@@ -33,6 +37,10 @@ const (
 
 // ImageReport is the job on one platform's image.
 type ImageReport struct {
+	Headline string   `json:"headline"` // Savings as a sentence; WriteJSON fills it in
+	Savings  Savings  `json:"savings"`
+	Choices  []Choice `json:"choices,omitempty"` // what --base could be, the chosen one first
+
 	Platform      string        `json:"platform"`
 	SourceID      string        `json:"source_id"` // digest of the source's config document
 	ID            string        `json:"id,omitempty"`
@@ -43,13 +51,75 @@ type ImageReport struct {
 	Before        Totals        `json:"before"`
 	After         Totals        `json:"after"`
 	Deleted       []DeletedPath `json:"deleted_from_base,omitempty"`
-	Wasted        []WastedPath  `json:"wasted,omitempty"` // largest first, at most 50
+	DeletedTotal  Sum           `json:"deleted_from_base_total"` // Deleted lists the largest of them
+	Causes        []Cause       `json:"causes,omitempty"`        // why bytes are wasted, largest first
+	OtherCauses   Sum           `json:"other_causes"`            // those that Causes leaves out
+	Wasted        []WastedPath  `json:"wasted,omitempty"`        // the largest files
+	WastedTotal   Sum           `json:"wasted_total"`            // all of them
+	Directories   []Directory   `json:"directories,omitempty"`   // the largest, in the order of their paths
+	AllDirs       int           `json:"directories_total"`       // how many directories there are
 	Disagreements []string      `json:"disagreements,omitempty"`
 	Cleared       []string      `json:"cleared,omitempty"` // what no Dockerfile can undo in the base's config
 	Losses        []string      `json:"add_cannot_keep,omitempty"`
 	History       []HistoryLine `json:"history"` // of the source, oldest first
 	NewHistory    []HistoryLine `json:"new_history,omitempty"`
 	Dockerfile    string        `json:"dockerfile"`
+}
+
+// Savings are an image's bytes, and how many of them could go. Wasted is what
+// layers hold and the image doesn't show; what goes is less where some of it lies
+// in the base.
+type Savings struct {
+	Bytes       int64   `json:"bytes"`         // of all layers
+	Wasted      int64   `json:"wasted_bytes"`  // the base's included
+	WastedShare float64 `json:"wasted_share"`  // of Bytes, from 0 to 1
+	Goes        int64   `json:"goes_bytes"`    // with the base as it is chosen
+	GoesShare   float64 `json:"goes_share"`    // of Bytes
+	Scratch     int64   `json:"scratch_bytes"` // what would go with --base scratch
+	More        int64   `json:"scratch_saves_more_bytes"`
+	BaseLayers  int     `json:"base_layers"` // that the result shares with its base
+}
+
+// Choice is what one --base would give.
+type Choice struct {
+	Base         string `json:"base"`           // what --base is given
+	Name         string `json:"name,omitempty"` // of the base, where it has one
+	Chosen       bool   `json:"chosen"`
+	Layers       int    `json:"layers"` // of the result
+	Bytes        int64  `json:"bytes"`  // of the result
+	SharedLayers int    `json:"shared_layers"`
+	SharedBytes  int64  `json:"shared_bytes"`
+	Evidence     string `json:"evidence,omitempty"`
+}
+
+// Sum is a number of files or paths, and their bytes.
+type Sum struct {
+	Count int   `json:"count"`
+	Bytes int64 `json:"bytes"`
+}
+
+// Cause is waste that has one reason.
+type Cause struct {
+	Why    string `json:"why"`     // changed, owner, mode, xattrs, times, again, deleted or moved
+	InBase bool   `json:"in_base"` // the base's layers hold it, and keep it
+	Low    int    `json:"low"`     // the lowest layer that holds some of it, 0 the lowest of the image …
+	High   int    `json:"high"`    // … and the highest
+	By     int    `json:"by"`      // the layer that made it waste; -1 for several
+	Dir    string `json:"dir"`     // that all of it is in
+	Path   string `json:"path"`    // the largest file
+	Copies bool   `json:"copies"`  // all of the files are at Path, in several layers
+	Files  int    `json:"files"`
+	Bytes  int64  `json:"bytes"`
+	Remedy string `json:"remedy,omitempty"` // what the Dockerfile's author could do
+}
+
+// Directory is what the layers hold at and below a directory.
+type Directory struct {
+	Path             string `json:"path"`
+	Files            int    `json:"files"`
+	KeptBytes        int64  `json:"kept_bytes"`
+	OverwrittenBytes int64  `json:"overwritten_bytes"`
+	DeletedBytes     int64  `json:"deleted_bytes"`
 }
 
 // BaseReport says where the base ends, and how that is known.
@@ -73,6 +143,16 @@ type LayerReport struct {
 	KeptBytes        int64  `json:"kept_bytes"`
 	OverwrittenBytes int64  `json:"overwritten_bytes"`
 	DeletedBytes     int64  `json:"deleted_bytes"`
+	Files            []File `json:"files,omitempty"` // the largest
+	FileCount        int    `json:"file_count"`      // all of them
+}
+
+// File is a file of a layer.
+type File struct {
+	Path  string `json:"path"`
+	Bytes int64  `json:"bytes"`
+	Fate  string `json:"fate"`         // kept, overwritten or deleted
+	By    int    `json:"by,omitempty"` // where it isn't kept: the layer that did it, 0 the lowest
 }
 
 // MergedReport is the one new layer.
@@ -91,7 +171,8 @@ type MergedReport struct {
 type Totals struct {
 	Layers     int   `json:"layers"`
 	Bytes      int64 `json:"bytes"`
-	Compressed int64 `json:"compressed_bytes,omitempty"` // 0 when the source or destination doesn't say
+	Compressed int64 `json:"compressed_bytes,omitempty"`          // 0 when the source or destination doesn't say
+	Estimate   int64 `json:"compressed_estimate_bytes,omitempty"` // about what Compressed would be with gzip, by samples of the layers
 	Paths      int   `json:"paths"`
 }
 
@@ -100,6 +181,7 @@ type DeletedPath struct {
 	Path     string `json:"path"`
 	Dir      bool   `json:"dir"`
 	Replaced bool   `json:"replaced"` // something new stands in its place
+	How      string `json:"how"`      // deleted; emptied: the directory is another one now; replaced: by something that is no directory, or is one where there was none
 	Paths    int    `json:"paths"`
 	Bytes    int64  `json:"bytes"`
 }
@@ -111,6 +193,8 @@ type WastedPath struct {
 	By    int    `json:"by"`    // the layer that hides it, likewise
 	How   string `json:"how"`   // overwritten or deleted
 	Bytes int64  `json:"bytes"`
+
+	InBase bool `json:"in_base"` // the base holds it, and keeps it
 }
 
 // HistoryLine is one history entry.

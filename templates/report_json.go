@@ -11,6 +11,7 @@ import (
 // broken byte, since JSON has no other way.
 func WriteJSON(w io.Writer, r *Report) error {
 	out := *r
+	out.Headline, out.Savings = headlines(r), total(r)
 	out.Images = make([]ImageReport, len(r.Images))
 	for i, im := range r.Images {
 		if im.Layers == nil {
@@ -19,6 +20,7 @@ func WriteJSON(w io.Writer, r *Report) error {
 		if im.History == nil {
 			im.History = []HistoryLine{}
 		}
+		im.Headline = headline(&im)
 		out.Images[i] = im
 	}
 	e := json.NewEncoder(w)

@@ -131,7 +131,7 @@ func tones(l LayerReport) []tone {
 // tip shortens an instruction to what a tooltip can show.
 func tip(instruction string) string {
 	const most = 300
-	s := strings.TrimSpace(printable(instruction))
+	s := strings.TrimSpace(Printable(instruction))
 	if r := []rune(s); len(r) > most {
 		return string(r[:most]) + "…"
 	}

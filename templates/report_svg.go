@@ -12,6 +12,9 @@ var svgText string
 
 var svgTemplate = template.Must(template.New("report.svg").Parse(svgText))
 
+// svgHeadline is the number of columns of the headline that fit.
+const svgHeadline = 110
+
 // Measures of the SVG page, in its units.
 const (
 	svgWidth  = 960
@@ -20,10 +23,11 @@ const (
 	svgBarX   = 500
 	svgBarW   = 230
 	svgSizeX  = 810
-	svgTop    = 110 // where the first section begins
+	svgTop    = 112 // where the first section begins
 	svgStrips = 196 // height of the picture of a section
 	svgRow    = 19
 	svgGap    = 10 // between the rows of the merged layers and the base's
+	svgLine   = 22 // height of the line of the headline
 	svgCode   = 60 // columns of monospaced text that fit before the bars
 )
 
@@ -48,6 +52,7 @@ type drawing struct {
 type svgSection struct {
 	Y, RowsY              int
 	Heading               string
+	Headline              string // what the job saves
 	BaseLayers            int
 	BaseText              string
 	BeforeText, AfterText string
@@ -70,13 +75,13 @@ type svgLayer struct {
 func drawingOf(r *Report) drawing {
 	d := drawing{
 		Width: svgWidth, Left: svgLeft, Inner: svgInner, BarX: svgBarX, BarW: svgBarW, SizeX: svgSizeX,
-		Heading: oneLine(r.Source), Mark: pageMark(r.Source),
+		Heading: OneLine(r.Source), Mark: pageMark(r.Source),
 	}
 	if len(r.Tags) > 0 {
-		d.Heading += " → " + oneLine(strings.Join(r.Tags, ", "))
+		d.Heading += " → " + OneLine(strings.Join(r.Tags, ", "))
 	}
 	d.Title = d.Heading
-	d.Heading = cutText(d.Heading, 78)
+	d.Heading = cutPath(d.Heading, 78)
 	y := svgTop
 	for i := range r.Images {
 		s := svgSectionOf(&r.Images[i])
@@ -101,6 +106,9 @@ func svgSectionOf(im *ImageReport) svgSection {
 	} else {
 		p := draw(im, svgInner, 34, 80)
 		s.Picture = &p
+		if s.Headline = cutText(headline(im), svgHeadline); s.Headline != "" {
+			s.RowsY += svgLine
+		}
 	}
 	widest := int64(1)
 	for _, l := range im.Layers {

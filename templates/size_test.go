@@ -11,15 +11,15 @@ func TestSummaryOfHugeTextsIsLinear(t *testing.T) {
 	huge := strings.Repeat("x", 1_000_000)
 	im := ImageReport{
 		Base: BaseReport{Name: huge, Evidence: huge, Layers: 1}, Disagreements: []string{huge, strings.Repeat("é 世", 300_000)}, Cleared: []string{huge}, Losses: []string{huge},
-		Layers: []LayerReport{{Instruction: huge, Fate: "base"}}, Deleted: []DeletedPath{{Path: huge}}, Wasted: []WastedPath{{Path: huge, How: "deleted"}},
+		Layers: []LayerReport{{Instruction: huge, Fate: "base"}}, Deleted: []DeletedPath{{Path: huge}}, Wasted: []WastedPath{{Path: huge, How: "deleted"}}, Causes: []Cause{{Why: "deleted", Dir: huge, Path: huge, Remedy: huge, Files: 1}}, Choices: []Choice{{Base: huge, Name: huge}, {Base: huge}},
 	}
 	for range 3000 {
 		im.Layers = append(im.Layers, LayerReport{Instruction: "RUN make", Fate: "merged", Bytes: 1})
 	}
 	r := &Report{Source: huge, Images: []ImageReport{im}, Warnings: []string{huge}}
-	for _, write := range []func(io.Writer, *Report, int) error{WritePlan, WriteSummary} {
+	for _, write := range []func(io.Writer, *Report, Look) error{WritePlan, WriteSummary} {
 		var b strings.Builder
-		if err := write(&b, r, 80); err != nil {
+		if err := write(&b, r, Look{Width: 80}); err != nil {
 			t.Fatal(err)
 		}
 		for line := range strings.Lines(b.String()) {

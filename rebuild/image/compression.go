@@ -97,8 +97,8 @@ type nopWriteCloser struct{ io.Writer }
 
 func (nopWriteCloser) Close() error { return nil }
 
-// longestMagic is enough of a file to recognise its compression by.
-const longestMagic = 6
+// HeadSize is enough of a file to recognise its compression by: a tar header.
+const HeadSize = 512
 
 // A format is a compression as it is found.
 type format struct {
@@ -112,13 +112,16 @@ type matcher interface {
 	archiver.Compression
 }
 
-// formatOf recognises a compression by the first bytes of a file; its kind is
-// Uncompressed if there is none.
+// formatOf recognises a compression by the first HeadSize bytes of a file; its kind
+// is Uncompressed if there is none.
 func formatOf(head []byte) format {
+	if isTarHeader(head) { // its first file's name may begin like anything
+		return format{kind: Uncompressed}
+	}
 	longWindow := []zstd.DOption{zstd.WithDecoderMaxWindow(2 << 30), zstd.WithDecoderLowmem(true)} // zstd --long=31 at most
 	for _, f := range []format{
-		{Gzip, archiver.Gz{Multithreaded: true}},
-		{Zstandard, archiver.Zstd{DecoderOptions: longWindow}},
+		{Gzip, gunzips{}},
+		{Zstandard, skippable{archiver.Zstd{DecoderOptions: longWindow}}},
 		{XZ, archiver.Xz{}},
 		{Bzip2, archiver.Bz2{}},
 	} {
@@ -129,16 +132,52 @@ func formatOf(head []byte) format {
 	return format{kind: Uncompressed}
 }
 
-// KindOf recognises a compression by the first bytes of a file.
+// isTarHeader tells whether a file begins with a tar header, by its checksum: the
+// sum of all bytes, with spaces in the place of the checksum (POSIX, pax, "ustar
+// Interchange Format").
+func isTarHeader(head []byte) bool {
+	if len(head) < HeadSize {
+		return false
+	}
+	want, err := strconv.ParseInt(strings.Trim(string(head[148:156]), " \x00"), 8, 64)
+	if err != nil || want == 0 {
+		return false
+	}
+	sum := int64(8 * ' ')
+	for i, c := range head[:HeadSize] {
+		if i < 148 || i >= 156 {
+			sum += int64(c)
+		}
+	}
+	return sum == want
+}
+
+// skippable is zstd that may begin with a skippable frame (RFC 8878, 3.1.2).
+type skippable struct{ archiver.Zstd }
+
+func (z skippable) Match(ctx context.Context, name string, r io.Reader) (archiver.MatchResult, error) {
+	var head [4]byte
+	n, err := io.ReadFull(r, head[:])
+	if err == nil && head[0]&0xf0 == 0x50 && head[1] == 0x2a && head[2] == 0x4d && head[3] == 0x18 {
+		return archiver.MatchResult{ByStream: true}, nil
+	}
+	return z.Zstd.Match(ctx, name, bytes.NewReader(head[:n]))
+}
+
+// KindOf recognises a compression by the first HeadSize bytes of a file.
 func KindOf(head []byte) string { return formatOf(head).kind }
 
 // Decompress returns what r holds, uncompressed if it was compressed, and how
 // it was. Closing the result doesn't close r.
 func Decompress(r io.Reader) (plain io.ReadCloser, kind string, err error) {
 	b := bufio.NewReaderSize(r, 64<<10)
-	head, err := b.Peek(longestMagic)
+	head, err := b.Peek(HeadSize)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, "", err
+		if len(head) == 0 {
+			return nil, "", err
+		}
+		// What could be read comes first: its reader may know better what is wrong.
+		b = bufio.NewReader(io.MultiReader(bytes.NewReader(bytes.Clone(head)), failed{err}))
 	}
 	f := formatOf(head)
 	if f.kind == Uncompressed {
@@ -150,6 +189,11 @@ func Decompress(r io.Reader) (plain io.ReadCloser, kind string, err error) {
 	}
 	return plain, f.kind, nil
 }
+
+// failed is a reader that fails.
+type failed struct{ error }
+
+func (f failed) Read([]byte) (int, error) { return 0, f.error }
 
 // noEOF is err, where io.EOF would be taken for a regular end.
 func noEOF(err error) error {

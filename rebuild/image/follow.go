@@ -24,8 +24,47 @@ type BlobStore interface {
 	File(d v1.Descriptor) (File, error)
 }
 
-// deepestIndex is how deep indexes in indexes are followed.
-const deepestIndex = 8
+// Limits of what a reference may lead to. No image comes near them.
+const (
+	deepestIndex = 8    // indexes within each other
+	mostEntries  = 4096 // manifests and indexes that all of them list, together
+)
+
+// walk keeps count of the manifests and indexes that something leads to.
+type walk struct {
+	entries int
+	seen    map[string]bool // what has been visited
+}
+
+// enter counts one that lies depth indexes deep. It is an error where a limit is
+// passed.
+func (w *walk) enter(ctx context.Context, depth int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if depth > deepestIndex {
+		return Detail(ErrFormat, "more than %d indexes within each other", deepestIndex)
+	}
+	if w.entries++; w.entries > mostEntries {
+		return Detail(ErrFormat, "indexes list more than %d manifests", mostEntries)
+	}
+	return nil
+}
+
+// first tells whether a digest is visited for the first time, on behalf of a
+// platform or of none.
+func (w *walk) first(d v1.Descriptor) bool {
+	key := d.Digest.String()
+	if d.Platform != nil && !d.MediaType.IsIndex() {
+		key += " " + d.Platform.String()
+	}
+	if w.seen == nil {
+		w.seen = map[string]bool{}
+	}
+	first := !w.seen[key]
+	w.seen[key] = true
+	return first
+}
 
 // Opening opens what descriptors lead to.
 type Opening struct {
@@ -49,6 +88,27 @@ func (o Opening) Descriptor(ctx context.Context, d v1.Descriptor) (*Source, erro
 	return f.source(entry)
 }
 
+// NoImage tells why d, which one of several entries has, describes no image, ""
+// for an image, and for what only opening it tells.
+func (o Opening) NoImage(ctx context.Context, d v1.Descriptor) string {
+	if kind := d.Annotations[attestationAnnotation]; kind != "" {
+		return "an " + kind
+	}
+	f := &follower{Opening: o}
+	raw, err := f.document(ctx, d)
+	if err != nil || !actualType(d.MediaType, raw).IsImage() {
+		return ""
+	}
+	m, err := ParseManifest(raw, d)
+	if err != nil {
+		return ""
+	}
+	return m.NoImage()
+}
+
+// attestationAnnotation marks what BuildKit puts into an index besides images.
+const attestationAnnotation = "vnd.docker.reference.type"
+
 // Index opens an index that no descriptor leads to.
 func (o Opening) Index(ctx context.Context, d v1.Descriptor, raw []byte) (*Source, error) {
 	f, err := o.follower()
@@ -65,9 +125,11 @@ func (o Opening) Index(ctx context.Context, d v1.Descriptor, raw []byte) (*Sourc
 // follower collects the images that a descriptor leads to.
 type follower struct {
 	Opening
-	want   *v1.Platform // nil = every platform
-	images []*Image
-	others []string // platforms that weren't wanted
+	want *v1.Platform // nil = every platform
+	walk
+	images  []*Image
+	others  []string // platforms that weren't wanted
+	dropped []string // what is no image
 }
 
 func (o Opening) follower() (*follower, error) {
@@ -88,7 +150,10 @@ func (o *follower) source(entry indexEntry) (*Source, error) {
 	images := o.images
 	if len(images) == 0 {
 		if o.want != nil && len(o.others) > 0 {
-			return fail(Detail(ErrNoImage, "no image for %s", o.Options.Platform), "there are images for "+strings.Join(o.others, ", "))
+			return fail(Detail(ErrNoImage, "no image for %s", o.Options.Platform), "there are images for "+few(o.others))
+		}
+		if len(o.dropped) > 0 {
+			return fail(Detail(ErrNoImage, "no image: %s", few(o.dropped)), "")
 		}
 		return fail(Detail(ErrNoImage, "the index holds no image"), "")
 	}
@@ -99,7 +164,7 @@ func (o *follower) source(entry indexEntry) (*Source, error) {
 			for _, im := range images {
 				list = append(list, im.Platform.String()+" "+im.ID)
 			}
-			return fail(Detail(ErrSeveral, "several images for %s: %s", o.Options.Platform, strings.Join(list, ", ")), "")
+			return fail(Detail(ErrSeveral, "several images for %s: %s", o.Options.Platform, few(list)), "")
 		}
 		images = []*Image{exact}
 	}
@@ -155,9 +220,6 @@ func (o *follower) config(ctx context.Context, d v1.Descriptor) ([]byte, error) 
 // follow opens the image, or all images of the index, that d describes. The
 // entry lacks the descriptor to the letter.
 func (o *follower) follow(ctx context.Context, d v1.Descriptor, depth int) (indexEntry, error) {
-	if depth > deepestIndex {
-		return indexEntry{}, &Error{Op: "read", Object: o.Store.Object(), Err: fmt.Errorf("more than %d indexes within each other", deepestIndex)}
-	}
 	raw, err := o.document(ctx, d)
 	if err != nil {
 		return indexEntry{}, err
@@ -191,7 +253,10 @@ func (o *follower) index(ctx context.Context, d v1.Descriptor, raw []byte, depth
 		if err := json.Unmarshal(rawEntry, &child); err != nil {
 			return fail(err)
 		}
-		if o.skip(child) {
+		if err := o.enter(ctx, depth+1); err != nil {
+			return nil, &Error{Op: "read", Object: o.Store.Object(), Err: err}
+		}
+		if o.skip(child) || !o.first(child) {
 			continue
 		}
 		before := len(o.images)
@@ -211,7 +276,7 @@ func (o *follower) index(ctx context.Context, d v1.Descriptor, raw []byte, depth
 // for a platform that wasn't asked for.
 func (o *follower) skip(d v1.Descriptor) bool {
 	p := d.Platform
-	if kind := d.Annotations["vnd.docker.reference.type"]; kind != "" || p != nil && p.OS == "unknown" && p.Architecture == "unknown" {
+	if kind := d.Annotations[attestationAnnotation]; kind != "" || p != nil && p.OS == "unknown" && p.Architecture == "unknown" {
 		if kind == "" {
 			kind = "manifest for unknown/unknown"
 		}
@@ -244,8 +309,10 @@ func (o *follower) image(ctx context.Context, d v1.Descriptor, raw []byte) error
 	if m.Config.Digest == (v1.Hash{}) {
 		return fail(Detail(ErrFormat, "manifest %s has no config: unsupported format", d.Digest))
 	}
-	if !m.Config.MediaType.IsConfig() && m.Config.MediaType != "" {
-		o.Options.Warnf("dropped %s: a %s, not an image", shortDigest(d.Digest.String()), m.Config.MediaType)
+	if why := m.NoImage(); why != "" {
+		why = shortDigest(d.Digest.String()) + ": " + why
+		o.dropped = append(o.dropped, why)
+		o.Options.Warnf("dropped %s", why)
 		return nil
 	}
 	config, err := o.config(ctx, m.Config)

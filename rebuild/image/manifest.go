@@ -1,8 +1,10 @@
 package image
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -56,43 +58,78 @@ func (m *Manifest) layersSize() (n int64) {
 	return n
 }
 
+// NoImage tells why a manifest is that of an artefact, such as a signature or an
+// attestation, "" for an image.
+func (m *Manifest) NoImage() string {
+	if t := m.Config.MediaType; !t.IsConfig() && t != "" {
+		return fmt.Sprintf("a %s, not an image", t)
+	}
+	for i, l := range m.Layers {
+		if t := string(l.MediaType); t != "" && (!strings.Contains(t, "tar") || strings.HasSuffix(t, "json")) {
+			return fmt.Sprintf("layer %d is %s, no file system", i+1, t)
+		}
+	}
+	return ""
+}
+
 // FindManifest returns the manifest that the index raw leads to, through other
 // indexes, and whose config has the digest given; nil if there is none. A
 // manifest that only restates what the config says is passed over: graphdriver
 // engines make one up when they save, of uncompressed layers. Get returns the
-// document with a digest, if there is one.
+// document with a digest, if there is one; it is called once for each.
 func FindManifest(raw []byte, config v1.Hash, diffIDs []v1.Hash, get func(v1.Hash) ([]byte, bool, error)) (*Manifest, error) {
-	var found *Manifest
-	var walk func(raw []byte, depth int) error
-	walk = func(raw []byte, depth int) error {
-		var index v1.IndexManifest
-		if err := json.Unmarshal(raw, &index); err != nil {
-			return fmt.Errorf("index.json: %w", err)
+	f := finder{config: config, diffIDs: diffIDs, get: get}
+	err := f.index(raw, -1) // what index.json lists lies in no index
+	return f.found, err
+}
+
+// finder looks for an image's manifest.
+type finder struct {
+	walk
+	config  v1.Hash
+	diffIDs []v1.Hash
+	get     func(v1.Hash) ([]byte, bool, error)
+	found   *Manifest
+}
+
+// index looks for it in what an index lists.
+func (f *finder) index(raw []byte, depth int) error {
+	var index v1.IndexManifest
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return fmt.Errorf("index.json: %w", err)
+	}
+	for _, d := range index.Manifests {
+		if f.found != nil {
+			return nil
 		}
-		for _, d := range index.Manifests {
-			doc, ok, err := get(d.Digest)
-			if err != nil {
+		if err := f.enter(context.Background(), depth+1); err != nil {
+			return err
+		}
+		d.Platform = nil // it makes no difference here
+		if !f.first(d) {
+			continue
+		}
+		doc, ok, err := f.get(d.Digest)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		if got := DigestOf(doc); got != d.Digest {
+			return Detail(ErrDigest, "digest mismatch: %s is %s", BlobPath(d.Digest), got)
+		}
+		if d.MediaType.IsIndex() {
+			if err := f.index(doc, depth+1); err != nil {
 				return err
 			}
-			if !ok || found != nil || depth > deepestIndex {
-				continue
-			}
-			if got := DigestOf(doc); got != d.Digest {
-				return Detail(ErrDigest, "digest mismatch: %s is %s", BlobPath(d.Digest), got)
-			}
-			if d.MediaType.IsIndex() {
-				if err := walk(doc, depth+1); err != nil {
-					return err
-				}
-				continue
-			}
-			if m, err := ParseManifest(doc, d); err == nil && m.Config.Digest == config && !m.restates(diffIDs) {
-				found = m
-			}
+			continue
 		}
-		return nil
+		if m, err := ParseManifest(doc, d); err == nil && m.Config.Digest == f.config && !m.restates(f.diffIDs) {
+			f.found = m
+		}
 	}
-	return found, walk(raw, 0)
+	return nil
 }
 
 // restates tells whether a manifest says nothing that the config doesn't.

@@ -3,6 +3,7 @@ package image
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/docker/docker/client"
 
@@ -15,6 +16,7 @@ type Options struct {
 	Platform    string                         // os/arch[/variant]; "" = every platform of an index, an engine's own
 	Client      func() (*client.Client, error) // the engine, asked for only when one is needed; nil = the one that the docker command would use
 	TempDir     string                         // for temporary files; "" = os.TempDir()
+	Timeout     time.Duration                  // how long a registry or an engine may be silent; 0 = silence.Default
 	Warn        func(string)                   // takes one line for the user; nil = the line is dropped
 	Display     progress.Display               // shows storing, loading, pushing; nil = nothing
 	Compression Compression                    // of a new layer (Prepare only)

@@ -12,6 +12,7 @@ type Source struct {
 	ID     string   // what Store would have called it there: a registry's name@digest, the digest of an index or manifest, an engine's or docker-archive's image ID
 	Images []*Image // one a platform, in the index's order
 	Index  *Index   // nil unless the reference named an index and no platform was chosen of it
+	Beside Beside   // what lies around the images in the same place; nil for an engine's image
 
 	closers []io.Closer
 }

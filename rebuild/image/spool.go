@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"sync"
+
+	"docker-flatten/rebuild/image/temp"
 )
 
 // Spools makes the temporary files of one source or one store. Where the system
@@ -14,29 +16,41 @@ type Spools struct {
 	Dir string // "" = os.TempDir()
 
 	mu    sync.Mutex
-	open  map[*os.File]string // and the name to remove, "" once unlinked
+	open  map[*os.File]*temp.File // nil once it is unlinked
+	swept bool
 	ended bool
 }
 
+// spoolKind is in the names of temporary files.
+const spoolKind = "spool"
+
 // Create returns a new, empty file, open for reading and writing.
 func (s *Spools) Create() (*os.File, error) {
-	f, err := os.CreateTemp(s.Dir, "docker-flatten-*")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dir := s.Dir
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	if !s.swept {
+		s.swept = true
+		temp.Sweep(dir, spoolKind)
+	}
+	if s.ended {
+		return nil, os.ErrClosed
+	}
+	t, err := temp.Create(dir, spoolKind)
 	if err != nil {
 		return nil, fmt.Errorf("make temporary file: %w", err)
 	}
-	name := f.Name()
-	if os.Remove(name) == nil {
-		name = ""
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ended {
-		return nil, errors.Join(os.ErrClosed, closeAndRemove(f, name))
+	f := t.File
+	if os.Remove(f.Name()) == nil {
+		t = nil
 	}
 	if s.open == nil {
-		s.open = map[*os.File]string{}
+		s.open = map[*os.File]*temp.File{}
 	}
-	s.open[f] = name
+	s.open[f] = t
 	return f, nil
 }
 
@@ -44,12 +58,12 @@ func (s *Spools) Create() (*os.File, error) {
 func (s *Spools) Drop(f *os.File) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	name, ok := s.open[f]
+	t, ok := s.open[f]
 	if !ok {
 		return nil
 	}
 	delete(s.open, f)
-	return closeAndRemove(f, name)
+	return drop(f, t)
 }
 
 // Close gives back the space of every file.
@@ -58,17 +72,16 @@ func (s *Spools) Close() error {
 	defer s.mu.Unlock()
 	s.ended = true
 	var errs []error
-	for f, name := range s.open {
-		errs = append(errs, closeAndRemove(f, name))
+	for f, t := range s.open {
+		errs = append(errs, drop(f, t))
 	}
 	s.open = nil
 	return errors.Join(errs...)
 }
 
-func closeAndRemove(f *os.File, name string) error {
-	err := f.Close()
-	if name != "" {
-		err = errors.Join(err, os.Remove(name))
+func drop(f *os.File, t *temp.File) error {
+	if t != nil {
+		return t.Discard()
 	}
-	return err
+	return f.Close()
 }

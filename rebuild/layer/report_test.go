@@ -109,3 +109,19 @@ func listOf(t *testing.T, m *Merged, tars [][]byte) []string {
 	slices.Sort(out)
 	return out
 }
+
+func TestChanges(t *testing.T) {
+	m, _ := merge(t, tarsOf(t, reportStack()), 1)
+	added, changed := m.Changes()
+	if added != (Count{2, 11}) || changed != (Count{3, 10}) {
+		t.Errorf("added %+v, changed %+v", added, changed)
+	}
+	var brought []string
+	for b := range m.Brought() {
+		brought = append(brought, b.Path)
+	}
+	slices.Sort(brought)
+	if !slices.Equal(brought, []string{"d", "f2d", "l/x", "u/b"}) {
+		t.Errorf("%q", brought)
+	}
+}

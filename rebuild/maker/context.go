@@ -9,10 +9,12 @@ import (
 	"os"
 	"path/filepath"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/mholt/archiver/v4"
 
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/image/place"
+	"docker-flatten/rebuild/image/temp"
 	"docker-flatten/rebuild/layer"
 	"docker-flatten/rebuild/plan"
 	"docker-flatten/rebuild/progress"
@@ -25,8 +27,11 @@ type Context struct {
 	dir    string // where it goes; "" = stdout, as a tar
 	exists bool   // dir is an empty directory already
 	stdout io.Writer
-	staged string // where it is written; "" once it is gone from there
+	staged *temp.Dir // where it is written; nil once it is gone from there
 }
+
+// contextKind is in the name of the directory where a context is written.
+const contextKind = "context"
 
 // PrepareContext says what is wrong with the directory for a context, before
 // any work is done: nothing that exists may be overwritten. A dir of "-" is
@@ -36,6 +41,7 @@ func PrepareContext(dir string, stdout io.Writer) (*Context, error) {
 	parent := os.TempDir()
 	if dir != "-" {
 		x.dir = filepath.Clean(dir) // the name of new/ is new
+		temp.Sweep(x.dir, contextKind)
 		var err error
 		if x.exists, err = isEmptyDir(x.dir); err != nil {
 			return nil, &image.Error{Op: "write context", Object: dir, Err: err, Hint: "name a new directory"}
@@ -44,13 +50,10 @@ func PrepareContext(dir string, stdout io.Writer) (*Context, error) {
 			parent = x.dir // to rename is all that is left then
 		}
 	}
-	staged, err := os.MkdirTemp(parent, ".docker-flatten-context-")
-	if err != nil {
+	temp.Sweep(parent, contextKind)
+	var err error
+	if x.staged, err = temp.MakeDir(parent, contextKind); err != nil {
 		return nil, &image.Error{Op: "write context", Object: dir, Err: cause(err)}
-	}
-	x.staged = staged
-	if err := os.Chmod(staged, 0o755); err != nil {
-		return nil, errors.Join(fmt.Errorf("write context: %w", err), x.Discard())
 	}
 	return x, nil
 }
@@ -98,7 +101,7 @@ func (x *Context) Write(ctx context.Context, o Order, opt image.Options) error {
 	if err != nil {
 		return err
 	}
-	if err := fill(ctx, x.staged, o, parts, opt); err != nil {
+	if err := fill(ctx, x.staged.Path, o, parts, opt); err != nil {
 		return fmt.Errorf("write context: %w", err)
 	}
 	return nil
@@ -120,12 +123,18 @@ func fill(ctx context.Context, dir string, o Order, parts *plan.Context, opt ima
 	if !parts.NeedsBase {
 		return nil
 	}
+	return writeBase(ctx, dir, o, parts.From, parts.BaseDocument, opt)
+}
+
+// writeBase writes the base as a docker-archive that an engine loads under the
+// name that FROM has.
+func writeBase(ctx context.Context, dir string, o Order, from string, document func([]v1.Hash) ([]byte, error), opt image.Options) error {
 	opt.Compression = image.Compression{}
-	to, err := place.Prepare(ctx, image.Ref{Transport: image.Archive, Path: filepath.Join(dir, plan.BaseFile)}, []string{parts.From}, opt)
+	to, err := place.Prepare(ctx, image.Ref{Transport: image.Archive, Path: filepath.Join(dir, plan.BaseFile)}, []string{from}, opt)
 	if err != nil {
 		return err
 	}
-	stored, err := to.Store(ctx, []image.NewImage{o.base(parts.BaseDocument)}, nil)
+	stored, err := to.Store(ctx, []image.NewImage{o.base(document)}, nil)
 	if err != nil {
 		return err
 	}
@@ -152,11 +161,11 @@ func writeLayerFile(ctx context.Context, name string, o Order, merged *layer.Mer
 // Discard removes what was written; nothing once it is in its place.
 func (x *Context) Discard() error {
 	staged := x.staged
-	x.staged = ""
-	if staged == "" {
+	x.staged = nil
+	if staged == nil {
 		return nil
 	}
-	return os.RemoveAll(staged)
+	return staged.Discard()
 }
 
 // Dir is the directory that the context goes to; "" = stdout.
@@ -166,25 +175,25 @@ func (x *Context) Dir() string { return x.dir }
 func (x *Context) Publish() error {
 	switch {
 	case x.dir == "":
-		if err := tarDirectory(x.stdout, x.staged); err != nil {
+		if err := tarDirectory(x.stdout, x.staged.Path); err != nil {
 			return fmt.Errorf("write context to stdout: %w", err)
 		}
 		return nil
 	case !x.exists:
-		if err := os.Rename(x.staged, x.dir); err != nil {
+		if err := x.staged.Publish(x.dir); err != nil {
 			return fmt.Errorf("write context: %w", err)
 		}
-		x.staged = ""
+		x.staged = nil
 		return nil
 	}
-	entries, err := os.ReadDir(x.staged)
+	entries, err := os.ReadDir(x.staged.Path)
 	if err != nil {
 		return fmt.Errorf("write context: %w", err)
 	}
 	for i, e := range entries {
-		if err := os.Rename(filepath.Join(x.staged, e.Name()), filepath.Join(x.dir, e.Name())); err != nil {
+		if err := os.Rename(filepath.Join(x.staged.Path, e.Name()), filepath.Join(x.dir, e.Name())); err != nil {
 			for _, moved := range entries[:i] {
-				err = errors.Join(err, os.Remove(filepath.Join(x.dir, moved.Name())))
+				err = errors.Join(err, os.RemoveAll(filepath.Join(x.dir, moved.Name())))
 			}
 			return fmt.Errorf("write context: %w", err)
 		}

@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -21,6 +19,7 @@ import (
 
 	"docker-flatten/rebuild/build"
 	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/engine"
 	"docker-flatten/rebuild/image/place"
 	"docker-flatten/rebuild/layer"
 	"docker-flatten/rebuild/plan"
@@ -30,6 +29,8 @@ import (
 // until Close, since the results consist of it.
 type Engine struct {
 	client *client.Client
+	owner  *engine.Owner // of what comes and goes, from the first build on
+	builds int
 	opt    image.Options // for the images that come and go during a build; Warn is set
 	remove []string      // images and names that were not there before
 	open   []*image.Source
@@ -62,9 +63,13 @@ func (e *Engine) Build(ctx context.Context, o Order, stays bool) (image.NewImage
 	if err != nil {
 		return image.NewImage{}, err
 	}
+	if e.owner == nil {
+		engine.ClearAway(ctx, e.client, e.opt, false)
+		e.owner = engine.NewOwner(e.opt.TempDir, e.client)
+	}
 	dockerfile := p.Dockerfile
 	if p.NeedsBase() {
-		name := passingName(p.From)
+		name := p.From + "-" + e.owner.Run // another run with the same base has another one
 		if err := e.loadBase(ctx, o, name); err != nil {
 			return image.NewImage{}, err
 		}
@@ -131,7 +136,11 @@ func (l lengthOf) Write(p []byte) (int, error) {
 // result. One of other layers than the base's and the new one is refused, too:
 // WORKDIR makes a directory that isn't there.
 func (e *Engine) buildContext(ctx context.Context, o Order, dockerfile []byte, listed *layer.Merged) (*image.Image, error) {
-	label := runLabel + "=" + strings.ToLower(rand.Text())
+	// It marks what one build makes until its end, so that it can be found if the
+	// build doesn't get there. The result has it not: its config document is the
+	// exact one.
+	e.builds++
+	label := fmt.Sprintf("%s=%s.%d", engine.RunLabel, e.owner.Run, e.builds)
 	id, err := build.Engine(ctx, e.client, build.EngineOptions{
 		Dockerfile: labelled(dockerfile, label),
 		Files: []build.ContextFile{{
@@ -196,14 +205,6 @@ func withComment(document []byte, comment string) ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// passingName is a name for the base during one run.
-func passingName(base string) string { return base + "-" + strings.ToLower(rand.Text()) }
-
-// runLabel marks what one build makes until its end, so that it can be found
-// if the build doesn't get there. The result has it not: its config document is
-// the exact one.
-const runLabel = "docker-flatten.run"
-
 // labelled is the Dockerfile with a label set first of all.
 func labelled(dockerfile []byte, label string) []byte {
 	from, rest := fromLine(dockerfile)
@@ -260,5 +261,9 @@ func (e *Engine) Close() {
 		if err != nil && !errdefs.IsNotFound(err) {
 			e.opt.Warn("remove " + name + ": " + err.Error())
 		}
+	}
+	if e.owner != nil {
+		engine.ClearAway(context.Background(), e.client, e.opt, true)
+		e.owner.Release()
 	}
 }

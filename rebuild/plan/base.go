@@ -64,14 +64,20 @@ type Evidence struct {
 	Digests map[string]string
 }
 
+// passingNames is the repository in which a result has a name while it is loaded
+// into an engine.
+const passingNames = "docker-flatten/run"
+
 // baseNames is the repository in which a written context's base has its name.
 // That name says which layers the base has, and nothing of where it comes from.
 const baseNames = "docker-flatten/base"
 
 // IsBaseName tells whether this program made up a name, for the base of a
-// written context or for the time of a build. Such a name is no evidence: the
+// written context, or for the time of a build or a load. Such a name is no evidence: the
 // same image has another plan where it isn't known.
-func IsBaseName(name string) bool { return strings.HasPrefix(name, baseNames+":") }
+func IsBaseName(name string) bool {
+	return strings.HasPrefix(name, baseNames+":") || strings.HasPrefix(name, passingNames+":")
+}
 
 // FindBase finds where the base of an image ends.
 func FindBase(config *history.Image, instructions []history.Instruction, annotations map[string]string, want Base, evidence Evidence) (history.Base, error) {

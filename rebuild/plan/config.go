@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"docker-flatten/history"
 	"docker-flatten/rebuild/image"
@@ -33,6 +34,7 @@ type Config struct {
 
 	config       *history.Image
 	instructions []history.Instruction
+	others       []history.Base    // see otherBases
 	madeBy       []string          // the instruction that made a layer, by layer
 	digest       string            // of the source's config document
 	baseHistory  []json.RawMessage // the base's part of the history
@@ -51,6 +53,7 @@ func NewConfig(im *image.Image, settings Settings, evidence Evidence) (*Config, 
 	if c.Base, err = FindBase(c.config, c.instructions, annotationsOf(im), settings.Base, evidence); err != nil {
 		return nil, err
 	}
+	c.others = otherBases(c.config, c.instructions, c.Base, evidence)
 	if c.Replay, err = history.Plan(c.config, c.instructions, c.Base); err != nil {
 		return nil, fmt.Errorf("replay history: %w", err)
 	}
@@ -76,6 +79,9 @@ func NewConfig(im *image.Image, settings Settings, evidence Evidence) (*Config, 
 func annotationsOf(im *image.Image) map[string]string {
 	if im.Manifest == nil {
 		return nil
+	}
+	if at := im.Manifest.Descriptor.Annotations; im.Manifest.Annotations[ocispec.AnnotationBaseImageName] == "" && at[ocispec.AnnotationBaseImageName] != "" {
+		return at // the index's entry says it
 	}
 	return im.Manifest.Annotations
 }

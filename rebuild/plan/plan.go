@@ -20,7 +20,9 @@ type Plan struct {
 
 // With completes the plan with the merged layers. Its Dockerfile has been read
 // back: a *ConfigError says that it gives another config than the image has.
-func (c *Config) With(tree *layer.Merged) (*Plan, error) {
+// shares are what a sample of each of the image's layers leaves of it when it is
+// compressed, 1 for all of it; nil where that isn't known.
+func (c *Config) With(tree *layer.Merged, shares []float64) (*Plan, error) {
 	from, err := c.from(c.Replay)
 	if err != nil {
 		return nil, err
@@ -36,7 +38,7 @@ func (c *Config) With(tree *layer.Merged) (*Plan, error) {
 	if err := prove(text, c.Replay); err != nil {
 		return nil, err
 	}
-	report, err := c.report(tree, text)
+	report, err := c.report(tree, text, shares)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ func TestNamesThatThisProgramMakesUpAreTold(t *testing.T) {
 	for name, want := range map[string]bool{
 		"docker-flatten/base:0123456789ab":                            true,
 		"docker-flatten/base:0123456789ab-abcdefghijklmnopqrstuvwxyz": true,
+		"docker-flatten/run:1-abcdefghijklmnopqrstuvwxyz":             true,
 		"docker-flatten/base":                                         false, "app:1": false, "docker-flatten/base2:1": false, "": false,
 	} {
 		if IsBaseName(name) != want {

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -10,12 +12,32 @@ import (
 	"docker-flatten/templates"
 )
 
-// mostWasted is how many wasted paths a report lists.
-const mostWasted = 50
+// How many entries a report lists: an image may have millions of paths. The sums
+// beside the lists have all of them.
+const (
+	mostWasted      = 200
+	mostCauses      = 200
+	mostDirectories = 400
+	mostDeleted     = 1000
+	mostFiles       = 2000 // of all layers
+	mostLayerFiles  = 50   // of a layer
+)
 
-// report is the account of the plan.
-func (c *Config) report(tree *layer.Merged, dockerfile []byte) (templates.ImageReport, error) {
+// report is the account of the plan. shares are what estimate takes.
+func (c *Config) report(tree *layer.Merged, dockerfile []byte, shares []float64) (templates.ImageReport, error) {
+	usage := tree.Usage()
+	account := tree.Account(layer.Limits{
+		Causes: mostCauses, Wasted: mostWasted, Dirs: mostDirectories, Root: cacheRoot,
+		Files: max(5, min(mostLayerFiles, mostFiles/max(len(usage), 1))),
+	})
+	choices := c.choices(tree, usage)
 	r := templates.ImageReport{
+		Savings:       savings(choices, usage),
+		Choices:       choices,
+		Causes:        c.causes(account.Causes),
+		OtherCauses:   templates.Sum{Count: account.Other.Paths, Bytes: account.Other.Bytes},
+		WastedTotal:   templates.Sum{Count: account.AllWasted.Paths, Bytes: account.AllWasted.Bytes},
+		AllDirs:       account.DirCount,
 		Platform:      c.Source.Platform.String(),
 		SourceID:      c.digest,
 		Base:          templates.BaseReport{Name: c.Base.Name, Layers: c.Base.Layers, Kind: c.Base.Kind, Evidence: c.Base.Evidence},
@@ -24,7 +46,7 @@ func (c *Config) report(tree *layer.Merged, dockerfile []byte) (templates.ImageR
 		Cleared:       c.Replay.Cleared,
 		Losses:        losses(tree),
 		Dockerfile:    string(dockerfile),
-		Layers:        c.layers(tree),
+		Layers:        c.layers(usage, account),
 	}
 	for i, l := range r.Layers {
 		if i < c.Base.Layers {
@@ -43,15 +65,19 @@ func (c *Config) report(tree *layer.Merged, dockerfile []byte) (templates.ImageR
 		r.After.Paths += tree.Paths()
 		r.Merged = &templates.MergedReport{Paths: tree.Paths(), TarBytes: tree.Size(), FromLayers: len(c.Source.DiffIDs) - c.Base.Layers}
 	}
-	for _, d := range tree.Deletions() {
-		r.Deleted = append(r.Deleted, templates.DeletedPath{Path: "/" + d.Path, Dir: d.Dir, Replaced: d.How != layer.Deleted, Paths: d.Paths, Bytes: d.Bytes})
+	var err error
+	if r.Before.Estimate, r.After.Estimate, err = c.estimate(tree, usage, shares); err != nil {
+		return templates.ImageReport{}, err
 	}
-	for _, w := range tree.Wasted(mostWasted) {
-		how := "overwritten"
-		if w.Deleted {
-			how = "deleted"
-		}
-		r.Wasted = append(r.Wasted, templates.WastedPath{Path: "/" + w.Path, Layer: w.Layer, By: w.By, How: how, Bytes: w.Bytes})
+	r.Deleted, r.DeletedTotal = deleted(tree.Deletions())
+	for _, w := range account.Wasted {
+		r.Wasted = append(r.Wasted, templates.WastedPath{Path: "/" + w.Path, Layer: w.Layer, By: w.By, How: how(w.Deleted), Bytes: w.Bytes, InBase: w.Layer < c.Base.Layers})
+	}
+	for _, d := range account.Dirs {
+		r.Directories = append(r.Directories, templates.Directory{
+			Path: "/" + d.Path, Files: d.Kept.Paths + d.Overwritten.Paths + d.Deleted.Paths,
+			KeptBytes: d.Kept.Bytes, OverwrittenBytes: d.Overwritten.Bytes, DeletedBytes: d.Deleted.Bytes,
+		})
 	}
 	for i, h := range c.config.History {
 		r.History = append(r.History, historyLine(h, c.instructions[i].Layer))
@@ -77,23 +103,57 @@ func (c *Config) report(tree *layer.Merged, dockerfile []byte) (templates.ImageR
 }
 
 // layers is the account of the source's layers, lowest first.
-func (c *Config) layers(tree *layer.Merged) []templates.LayerReport {
+func (c *Config) layers(usage []layer.Usage, account *layer.Account) []templates.LayerReport {
 	dialects := map[int]string{}
 	for _, ins := range c.instructions {
 		dialects[ins.Layer] = ins.Dialect
 	}
 	var out []templates.LayerReport
-	for i, u := range tree.Usage() {
+	for i, u := range usage {
 		fate := "base"
 		if i >= c.Base.Layers {
 			fate = "merged"
 		}
+		var files []templates.File
+		for _, f := range account.Files[i] {
+			file := templates.File{Path: "/" + f.Path, Bytes: f.Bytes, Fate: "kept"}
+			if !f.Kept {
+				file.Fate, file.By = how(f.Deleted), f.By
+			}
+			files = append(files, file)
+		}
 		out = append(out, templates.LayerReport{
+			Files: files, FileCount: account.FileCount[i],
 			DiffID: c.Source.DiffIDs[i].String(), Instruction: c.madeBy[i], Dialect: dialects[i], Fate: fate,
 			Paths: u.Entries, Bytes: u.Bytes, KeptBytes: u.Kept.Bytes, OverwrittenBytes: u.Overwritten.Bytes, DeletedBytes: u.Deleted.Bytes,
 		})
 	}
 	return out
+}
+
+func how(deleted bool) string {
+	if deleted {
+		return "deleted"
+	}
+	return "overwritten"
+}
+
+// deleted lists what the image no longer has of its base: of very many the
+// largest, in the order of the base.
+func deleted(all []layer.Deletion) (listed []templates.DeletedPath, total templates.Sum) {
+	for _, d := range all {
+		total.Count += max(d.Paths, 1)
+		total.Bytes += d.Bytes
+	}
+	if len(all) > mostDeleted {
+		bySize := slices.Clone(all)
+		slices.SortStableFunc(bySize, func(a, b layer.Deletion) int { return cmp.Compare(b.Bytes, a.Bytes) })
+		all = bySize[:mostDeleted]
+	}
+	for _, d := range all {
+		listed = append(listed, templates.DeletedPath{Path: "/" + d.Path, Dir: d.Dir, Replaced: d.How != layer.Deleted, How: string(d.How), Paths: d.Paths, Bytes: d.Bytes})
+	}
+	return listed, total
 }
 
 func historyLine(h ocispec.History, layer int) templates.HistoryLine {

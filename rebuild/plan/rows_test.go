@@ -40,7 +40,7 @@ func planOf(t *testing.T, im imagetest.Image, base int, platform v1.Platform) *P
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := c.With(tree)
+	p, err := c.With(tree, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 // that they don't jump while figures change.
 const (
 	stageWidth = len(Verifying)
-	sizeWidth  = len("1023MB / 1023MB")
+	sizeWidth  = len("2.81GB / 2.81GB")
 	rateWidth  = len("1.23MB/s")
 	leftWidth  = len("12m34s")
 	barMin     = 10
@@ -90,7 +90,11 @@ func ended(m *meter, r reading, width int, l look) string {
 			sign = "✗ "
 		}
 	}
-	text := l.pad(m.stage, stageWidth) + " " + join("  ", m.what, finished(r))
+	what := m.what
+	if what != "" {
+		what = columns.FillRight(what, min(m.room, width/2))
+	}
+	text := l.pad(m.stage, stageWidth) + " " + join("  ", what, finished(r))
 	return l.paint(colour, l.cut(sign, width)) + l.cut(text, width-2)
 }
 

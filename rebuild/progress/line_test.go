@@ -3,6 +3,7 @@ package progress
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -46,15 +47,15 @@ func TestLineAtUsualWidths(t *testing.T) {
 		want  string
 	}{
 		{"80 columns", 79, 2_800_000_000, look{unicode: true},
-			"  reading   demo:latest  ━━━━━━━╸─────────  44% 1.234GB / 2.8GB  247MB/s   6.3s"},
+			"  reading   demo:latest  ━━━━━━━╸─────────  44%  1.23GB / 2.8GB  247MB/s   6.3s"},
 		{"no total", 79, 0, look{unicode: true},
-			"  reading   demo:latest  ──━━━━───────────              1.234GB  247MB/s       "},
+			"  reading   demo:latest  ──━━━━───────────               1.23GB  247MB/s       "},
 		{"200 columns", 199, 2_800_000_000, look{unicode: true},
-			"  reading   demo:latest  ━━━━━━━━━━━━━━━━━━━━━━━━━━╸─────────────────────────────────  44% 1.234GB / 2.8GB  247MB/s   6.3s"},
+			"  reading   demo:latest  ━━━━━━━━━━━━━━━━━━━━━━━━━━╸─────────────────────────────────  44%  1.23GB / 2.8GB  247MB/s   6.3s"},
 		{"40 columns", 40, 2_800_000_000, look{unicode: true},
-			"  reading   demo:latest      44% 1.234GB"},
+			"  reading   demo:latest       44% 1.23GB"},
 		{"ascii", 79, 2_800_000_000, look{},
-			"  reading   demo:latest  =======>---------  44% 1.234GB / 2.8GB  247MB/s   6.3s"},
+			"  reading   demo:latest  =======>---------  44%  1.23GB / 2.8GB  247MB/s   6.3s"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMeter(Reading, "demo:latest", c.total, start)
@@ -83,6 +84,20 @@ func TestLineOfAnEndedStage(t *testing.T) {
 		if got := line(m, m.read(start), 79, c.look); got != c.want {
 			t.Errorf("%v: %q, want %q", c.err, got, c.want)
 		}
+	}
+}
+
+func TestEndedLinesLineUp(t *testing.T) {
+	var ends []int
+	for what, err := range map[string]error{"demo:latest": nil, "demo": errors.New("disk full"), "out.tar": context.Canceled} {
+		m := newMeter(Writing, what, 0, start)
+		m.room = len("demo:latest")
+		m.end(err, start.Add(time.Second))
+		before, _, _ := strings.Cut(line(m, m.read(start), 79, look{unicode: true}), m.read(start).outcome())
+		ends = append(ends, columns.StringWidth(before))
+	}
+	if ends[0] != ends[1] || ends[1] != ends[2] {
+		t.Errorf("what came of the stages begins in columns %v", ends)
 	}
 }
 

@@ -1,13 +1,17 @@
 package progress
 
 import (
+	"bytes"
 	"context"
 	"io"
+	"runtime"
 	"sync"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+
+	"docker-flatten/templates"
 )
 
 // live redraws a line a stage. mpb moves the cursor, follows the terminal's
@@ -18,6 +22,7 @@ import (
 // mpb never hides the cursor and leaves it below the last line after every
 // frame, so an end without Close spoils nothing either.
 type live struct {
+	w    io.Writer
 	look look
 	now  func() time.Time
 	bars *mpb.Progress
@@ -25,20 +30,45 @@ type live struct {
 	mu     sync.Mutex
 	closed bool
 	open   map[*liveBar]bool
+	widest int // of the stages' objects so far
 }
 
 func newLive(w io.Writer, l look) *live {
 	return &live{
+		w:    w,
 		look: l,
 		now:  time.Now,
 		open: make(map[*liveBar]bool),
 		bars: mpb.New(
-			mpb.WithOutput(w),
-			mpb.WithAutoRefresh(), // for a w that isn't a terminal, when a tty display was asked for
+			mpb.WithOutput(frameOutput(w)),
+			mpb.WithWidth(height(w)), // without a terminal mpb takes it for the height, too; a line has a width of its own
+			mpb.WithAutoRefresh(),
 			mpb.PopCompletedMode(),
 			mpb.WithRefreshRate(100*time.Millisecond),
 		),
 	}
+}
+
+// frameOutput is what mpb writes its frames to. Before each it moves the cursor
+// up to the frame's first line and erases all below. Where that line is the
+// terminal's first, tmux takes the erasing for the end of a full screen, and puts
+// what it shows into its history: every frame of the run would stay there. So the
+// first cell is erased by itself, and the rest from the second one on. A Windows
+// console needs mpb's own way, for which it must see the file.
+func frameOutput(w io.Writer) io.Writer {
+	if runtime.GOOS == "windows" {
+		return w
+	}
+	return eraser{w}
+}
+
+type eraser struct{ w io.Writer }
+
+func (e eraser) Write(p []byte) (int, error) {
+	if _, err := e.w.Write(bytes.ReplaceAll(p, []byte("\x1b[J"), []byte("\x1b[K\x1b[C\x1b[J\r"))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 func (d *live) Start(stage, what string, total int64) Bar {
@@ -48,6 +78,8 @@ func (d *live) Start(stage, what string, total int64) Bar {
 	if d.closed {
 		return silent{}
 	}
+	d.widest = max(d.widest, columns.StringWidth(b.meter.what))
+	b.meter.room = d.widest
 	// A total of 0 leaves the end to Done: a stage that has read all its bytes
 	// may still have work to do.
 	bar, err := d.bars.Add(0, mpb.BarFillerFunc(b.fill), mpb.BarFillerTrim())
@@ -65,7 +97,7 @@ func (d *live) Note(line string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.closed {
-		io.WriteString(d.bars, OneLine(line)+"\n") // a display that can't be shown must not stop the job
+		io.WriteString(d.bars, templates.OneLine(line)+"\n") // a display that can't be shown must not stop the job
 	}
 }
 
@@ -100,10 +132,14 @@ func (b *liveBar) Done(err error) {
 	b.bar.SetTotal(-1, true)
 }
 
-func (b *liveBar) fill(w io.Writer, s decor.Statistics) error {
+func (b *liveBar) fill(w io.Writer, _ decor.Statistics) error {
 	now := b.display.now()
+	width, ok := terminalWidth(b.display.w) // it may have changed
+	if !ok {
+		width = defaultWidth
+	}
 	// The last column stays free: some terminals wrap when it is filled.
-	text := line(b.meter, b.meter.read(now), s.AvailableWidth-1, b.display.look)
+	text := line(b.meter, b.meter.read(now), width-1, b.display.look)
 	_, err := io.WriteString(w, text)
 	return err
 }

@@ -56,8 +56,8 @@ func screen(t *testing.T, cols, rows uint16, show func(tty *os.File)) (lines []s
 	<-done
 	sent = all.String()
 
-	// A terminal of the few controls that are used: CR, LF, cursor up, erase
-	// below, colours. Anything else is an error.
+	// A terminal of the few controls that are used: CR, LF, cursor up and right,
+	// erase line and below, colours. Anything else is an error.
 	col := 0
 	put := func(r rune) {
 		for len(lines) <= row {
@@ -89,7 +89,16 @@ func screen(t *testing.T, cols, rows uint16, show func(tty *os.File)) (lines []s
 			case 'A':
 				n, _ := strconv.Atoi(arg)
 				row -= n
+			case 'C':
+				col++
+			case 'K':
+				if row < len(lines) {
+					lines[row] = string([]rune(lines[row])[:min(col, len([]rune(lines[row])))])
+				}
 			case 'J':
+				if row == 0 && col == 0 {
+					t.Error("the whole screen is erased, which tmux puts into its history")
+				}
 				if row < len(lines) {
 					lines = append(lines[:row], string([]rune(lines[row])[:min(col, len([]rune(lines[row])))]))
 				}
@@ -140,7 +149,7 @@ func TestLiveLeavesWholeLinesAndTheCursorBelow(t *testing.T) {
 	if len(lines) != 4 {
 		t.Fatalf("%d lines, want 4:\n%s", len(lines), strings.Join(lines, "\n"))
 	}
-	for i, want := range []string{"attestation dropped", "✓ reading   demo:latest  done, 1kB in", "✓ merging   done in", "✗ writing   demo:flat  interrupted after"} {
+	for i, want := range []string{"attestation dropped", "✓ reading   demo:latest  done, 1kB in", "✓ merging   done in", "✗ writing   demo:flat    interrupted after"} {
 		if !strings.HasPrefix(lines[i], want) {
 			t.Errorf("line %d is %q, want %q…", i, lines[i], want)
 		}
@@ -196,8 +205,13 @@ func TestWidthIsTheTerminals(t *testing.T) {
 	if got := Width(slave); got != 132 {
 		t.Errorf("width %d, want 132", got)
 	}
-	if got := Width(io.Discard); got != 80 {
-		t.Errorf("width %d of no terminal, want 80", got)
+	if got := Width(io.Discard); got != 0 {
+		t.Errorf("width %d of no terminal, want 0", got)
+	}
+	_, mute := openPty(t, 0, 0)
+	defer mute.Close()
+	if got := Width(mute); got != 80 {
+		t.Errorf("width %d of a terminal that doesn't tell, want 80", got)
 	}
 }
 

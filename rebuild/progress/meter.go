@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/docker/go-units"
+	"docker-flatten/templates"
 )
 
 // window is the time over which the rate is taken: long enough to be calm,
@@ -20,6 +20,7 @@ const window = 5 * time.Second
 type meter struct {
 	stage, what string
 	total       int64
+	room        int // columns for what, so that lines of several stages line up; 0 = as many as it takes
 
 	mu      sync.Mutex
 	n       int64
@@ -36,7 +37,7 @@ type sample struct {
 
 func newMeter(stage, what string, total int64, now time.Time) *meter {
 	return &meter{
-		stage: OneLine(stage), what: OneLine(what), total: max(total, 0),
+		stage: templates.OneLine(stage), what: templates.OneLine(what), total: max(total, 0),
 		started: now, samples: []sample{{now, 0}},
 	}
 }
@@ -121,14 +122,13 @@ func (r reading) outcome() string {
 	return "failed"
 }
 
-// size has at most four figures, so that columns stay narrow.
-func size(n int64) string { return units.HumanSizeWithPrecision(float64(max(n, 0)), 4) }
+func size(n int64) string { return templates.Size(max(n, 0)) }
 
 func rate(r float64) string {
 	if r <= 0 {
 		return ""
 	}
-	return units.HumanSizeWithPrecision(r, 3) + "/s"
+	return size(int64(r)) + "/s"
 }
 
 // span writes a duration as a person would: 0.4s, 12s, 3m05s, 1h02m.

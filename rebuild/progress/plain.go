@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"docker-flatten/templates"
 )
 
 // plainEvery is how often a plain display says that a stage still runs.
@@ -36,7 +38,7 @@ func (p *plain) Start(stage, what string, total int64) Bar {
 	return b
 }
 
-func (p *plain) Note(line string) { p.line(OneLine(line)) }
+func (p *plain) Note(line string) { p.line(templates.OneLine(line)) }
 
 func (p *plain) Close() {
 	p.mu.Lock()

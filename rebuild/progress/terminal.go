@@ -12,14 +12,22 @@ import (
 // defaultWidth is the width of a display that can't be asked for its own.
 const defaultWidth = 80
 
-// Width returns how many columns text for w should have: those of the
-// terminal that w is, and 80 for anything else.
+// Width returns how many columns text for w should have: those of the terminal
+// that w is, 80 where it doesn't tell, and 0 for anything else, where nothing
+// needs to be shortened.
 func Width(w io.Writer) int {
 	if n, ok := terminalWidth(w); ok {
 		return n
 	}
-	return defaultWidth
+	if IsTerminal(w) {
+		return defaultWidth
+	}
+	return 0
 }
+
+// Colour reports whether text for w may have colours: w is a terminal that shows
+// them, and the environment's NO_COLOR (https://no-color.org) isn't set.
+func Colour(w io.Writer) bool { return lookOf(w).colour }
 
 // IsTerminal reports whether w is a terminal; other devices are none.
 func IsTerminal(w io.Writer) bool {
@@ -38,6 +46,16 @@ func terminalWidth(w io.Writer) (int, bool) {
 		return 0, false
 	}
 	return width, true
+}
+
+// height gives w's rows, and 24 where it doesn't tell.
+func height(w io.Writer) int {
+	if IsTerminal(w) {
+		if _, rows, err := cwriter.GetSize(int(w.(*os.File).Fd())); err == nil && rows > 0 {
+			return rows
+		}
+	}
+	return 24
 }
 
 // canLive reports whether w is a terminal on which lines can be redrawn.

@@ -76,7 +76,7 @@ _docker_flatten() {
             continue
         fi
         case $word in
-        -t | --tag | -b | --base | -o | --output | --context | --builder | --platform | --compression | --verify | --report | --progress | --completion)
+        -t | --tag | -b | --base | -o | --output | --context | --dockerfile | --builder | --platform | --compression | --verify | --report | --progress | --completion)
             expects=$word ;;
         -?*) ;;
         *) given=$word ;;
@@ -103,6 +103,7 @@ _docker_flatten() {
     --builder) _docker_flatten_offer < <(printf '%s\n' auto native engine) ;;
     --verify) _docker_flatten_offer < <(printf '%s\n' structure content off) ;;
     --progress) _docker_flatten_offer < <(printf '%s\n' auto tty plain none) ;;
+    --dockerfile) _docker_flatten_offer < <(printf '%s\n' flattened original) ;;
     --compression) _docker_flatten_offer < <(printf '%s\n' gzip zstd none) ;;
     --completion) _docker_flatten_offer < <(printf '%s\n' bash zsh fish) ;;
     --platform)
@@ -112,8 +113,8 @@ _docker_flatten() {
     '')
         case $cur in
         -*)
-            _docker_flatten_offer < <(printf '%s\n' -t --tag -b --base -o --output --context --builder --platform \
-                --compression --verify --dry-run --json --report --progress --no-cache --force -q --quiet \
+            _docker_flatten_offer < <(printf '%s\n' -t --tag -b --base -o --output --context --dockerfile --builder --platform \
+                --compression --verify --dry-run --json --report --progress --no-cache --offline --force -q --quiet \
                 --completion --version -h --help)
             ;;
         *) [[ -n $given ]] || _docker_flatten_image ;;

@@ -61,7 +61,9 @@ _docker-flatten() {
         '--json[print the result as one JSON object]' \
         '*--report=[write a page about it]:HTML or SVG file:_files -g "*.(html|svg)(-.)"' \
         '--progress=[how progress is shown]:display:(auto tty plain none)' \
+        '--dockerfile=[which Dockerfile to write]:form:(flattened original)' \
         '--no-cache[do it again even if the result is there]' \
+        '--offline[ask no registry for the base]' \
         '--force[replace a file that is no earlier result]' \
         '(-q --quiet)'{-q,--quiet}'[only the product and errors]' \
         '(- *)--completion=[print a completion script]:shell:(bash zsh fish)' \

@@ -182,7 +182,7 @@ func TestWhatIsNoImageIsRefused(t *testing.T) {
 		"a missing config":             {imagetest.Members{"manifest.json", []byte(`[{"Config":"a.json","Layers":[]}]`)}.Tar(), nil, "has no a.json"},
 		"a missing layer":              {imagetest.Members{"c", imagetest.Three.Config(), "a", imagetest.Base, "c2", imagetest.Third, "manifest.json", []byte(`[{"Config":"c","Layers":["a","b","c2"]}]`)}.Tar(), nil, "layer 2 of 3"},
 		"fewer layers than the config": {imagetest.Members{"c", imagetest.Three.Config(), "a", imagetest.Base, "manifest.json", []byte(`[{"Config":"c","Layers":["a"]}]`)}.Tar(), nil, "lists 1 layers, the config has 3"},
-		"a changed config":             {bytes.Replace(imagetest.DockerArchive(imagetest.Three), []byte("A=1"), []byte("A=2"), 1), image.ErrDigest, "digest mismatch: config"},
+		"a changed config blob":        {imagetest.Members{"blobs/sha256/" + imagetest.Digest([]byte("x")).Hex, imagetest.Three.Config(), "a", imagetest.Base, "b", imagetest.Upper, "c", imagetest.Third, "manifest.json", fmt.Appendf(nil, `[{"Config":"blobs/sha256/%s","Layers":["a","b","c"]}]`, imagetest.Digest([]byte("x")).Hex)}.Tar(), image.ErrDigest, "digest mismatch: config"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := imagetest.OpenErr(t, imagetest.Write(t, "image.tar", c.file), image.Options{})

@@ -40,7 +40,7 @@ func (ix *Tar) openLegacy(ctx context.Context, ref image.Ref) (*image.Image, err
 		slices.Sort(m.RepoTags)
 	}
 	slices.SortFunc(saved, func(a, b SavedImage) int { return slices.Compare(a.RepoTags, b.RepoTags) })
-	chosen, err := chooseSaved(saved, ref, ix.Name)
+	chosen, err := chooseSaved(saved, ref, ix.Name, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,11 @@ func OpenTar(ctx context.Context, path string, opt image.Options) (*Tar, error) 
 	if path == "-" {
 		return openTar(ctx, os.Stdin, "stdin", opt)
 	}
-	f, err := os.Open(path)
+	f, err := openFile(ctx, path)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		return nil, image.PathError("open", path, err)
 	}
 	t, err := openTar(ctx, f, path, opt)
@@ -30,9 +33,22 @@ func OpenTar(ctx context.Context, path string, opt image.Options) (*Tar, error) 
 }
 
 func openTar(ctx context.Context, f *os.File, name string, opt image.Options) (t *Tar, err error) {
-	b := bufio.NewReaderSize(f, 1<<20)
-	head, err := b.Peek(tarMagicEnd)
+	info, err := f.Stat()
+	if err != nil {
+		return nil, image.PathError("read", name, err)
+	}
+	var in io.Reader = f
+	if !info.Mode().IsRegular() {
+		pipe := interruptible(ctx, f)
+		defer pipe.Close()
+		in = pipe
+	}
+	b := bufio.NewReaderSize(in, 1<<20)
+	head, err := b.Peek(image.HeadSize)
 	if err != nil && err != io.EOF {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		return nil, image.PathError("read", name, err)
 	}
 	if len(head) == 0 {
@@ -44,7 +60,7 @@ func openTar(ctx context.Context, f *os.File, name string, opt image.Options) (t
 		return nil, notTar(name)
 	}
 	var file image.File
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && plain {
+	if info.Mode().IsRegular() && plain {
 		if at, err := f.Seek(0, io.SeekCurrent); err == nil && at == int64(b.Buffered()) {
 			file = io.NewSectionReader(f, 0, info.Size())
 		}
@@ -77,7 +93,7 @@ func spoolArchive(ctx context.Context, r io.Reader, spools *image.Spools, name s
 	defer in.Close()
 	// What isn't a tar needn't be taken in to its end to find out.
 	b := bufio.NewReaderSize(in, 1<<20)
-	head, err := b.Peek(tarMagicEnd)
+	head, err := b.Peek(image.HeadSize)
 	if err != nil && err != io.EOF {
 		return nil, &image.Error{Op: "decompress", Object: name, Err: archiveEnd(err)}
 	}
@@ -108,12 +124,10 @@ func archiveEnd(err error) error {
 	return err
 }
 
-const tarMagicEnd = 262
-
 // isTar tells by the magic of POSIX and GNU headers; old V7 headers have none
 // and are taken when their checksum field looks like one.
 func isTar(head []byte) bool {
-	if len(head) < tarMagicEnd {
+	if len(head) < 262 {
 		return false
 	}
 	if bytes.Equal(head[257:262], []byte("ustar")) {

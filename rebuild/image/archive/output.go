@@ -2,14 +2,17 @@ package archive
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/temp"
 	"docker-flatten/rebuild/progress"
 )
 
@@ -37,12 +40,13 @@ func PrepareOutput(ctx context.Context, path string, opt image.Options, judge fu
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, image.PathError("write to", path, err)
 	}
-	if o.real, err = linkTarget(path); err != nil {
+	if o.real, err = LinkTarget(path); err != nil {
 		return nil, image.PathError("write", path, err)
 	}
 	if err := CheckDir(o.real); err != nil {
 		return nil, err
 	}
+	temp.SweepBeside(o.real)
 	if err := o.look(ctx); err != nil {
 		return nil, err
 	}
@@ -75,10 +79,10 @@ func (o *Output) Put(ctx context.Context, records []Record, from io.Closer) (nam
 			return true, errors.Join(o.stream(ctx, records), from.Close())
 		}, from.Close, nil
 	}
-	temp, err := o.beside(ctx, records)
+	f, err := o.beside(ctx, records)
 	if err := errors.Join(err, from.Close()); err != nil {
-		if temp != "" {
-			err = errors.Join(err, os.Remove(temp))
+		if f != nil {
+			err = errors.Join(err, f.Discard())
 		}
 		return nil, nil, err
 	}
@@ -86,11 +90,14 @@ func (o *Output) Put(ctx context.Context, records []Record, from io.Closer) (nam
 		if err := o.again(ctx); err != nil {
 			return false, err
 		}
-		if err := os.Rename(temp, o.real); err != nil {
+		if err := f.Place(o.real); err != nil {
 			return false, image.PathError("write", o.path, err)
 		}
+		if err := temp.SyncDir(filepath.Dir(o.real)); err != nil {
+			return true, image.PathError("write", o.path, err)
+		}
 		return true, nil
-	}, func() error { return os.Remove(temp) }, nil
+	}, f.Discard, nil
 }
 
 // stream writes into what takes no renamed file.
@@ -105,31 +112,31 @@ func (o *Output) stream(ctx context.Context, records []Record) error {
 		}
 		return nil
 	}
-	f, err := os.OpenFile(o.real, os.O_WRONLY, 0)
+	f, stop, err := openPipe(ctx, o.real)
 	if err != nil {
-		return image.PathError("write", o.path, err)
+		return cmp.Or(ctx.Err(), image.PathError("write", o.path, err))
 	}
+	defer stop()
 	if err := errors.Join(o.write(ctx, f, records), f.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", o.path, err)
+		return cmp.Or(ctx.Err(), fmt.Errorf("write %s: %w", o.path, err))
 	}
 	return nil
 }
 
-// beside writes a file beside the final one and returns its path, "" if there is
-// none.
-func (o *Output) beside(ctx context.Context, records []Record) (temp string, err error) {
-	f, err := CreateBeside(o.real)
+// beside writes a file beside the final one, nil if there is none.
+func (o *Output) beside(ctx context.Context, records []Record) (*temp.File, error) {
+	f, err := temp.Beside(o.real)
 	if err != nil {
-		return "", image.PathError("write", o.path, err)
+		return nil, image.PathError("write", o.path, err)
 	}
 	err = o.write(ctx, f, records)
 	if err == nil {
 		err = f.Sync()
 	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return f.Name(), fmt.Errorf("write %s: %w", o.path, err)
+	if err != nil {
+		return f, fmt.Errorf("write %s: %w", o.path, err)
 	}
-	return f.Name(), nil
+	return f, nil
 }
 
 // write writes the archive, compressed as the file is called.

@@ -3,9 +3,7 @@ package archive
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,9 +24,9 @@ func CheckDir(path string) error {
 	return nil
 }
 
-// linkTarget is the file that path leads to through symbolic links, which may
+// LinkTarget is the file that path leads to through symbolic links, which may
 // be missing.
-func linkTarget(path string) (string, error) {
+func LinkTarget(path string) (string, error) {
 	for range 40 { // as many links as Linux follows
 		dir, file := filepath.Split(path)
 		real, err := filepath.EvalSymlinks(cmp.Or(dir, "."))
@@ -70,16 +68,4 @@ func outerOf(path string) string {
 		}
 	}
 	return image.Uncompressed
-}
-
-// CreateBeside makes a temporary file in the directory of path, with the mode
-// that a new file has there (os.CreateTemp's would be private).
-func CreateBeside(path string) (*os.File, error) {
-	for {
-		name := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%08x", filepath.Base(path), rand.Uint32()))
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-		if !errors.Is(err, fs.ErrExist) {
-			return f, err
-		}
-	}
 }

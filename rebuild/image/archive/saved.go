@@ -5,6 +5,7 @@ package archive
 
 import (
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,22 +20,52 @@ type SavedImage struct {
 }
 
 // chooseSaved picks an image by name, by the ID of its config, or by its place
-// in the list (@0 is the first, as in skopeo's docker-archive references).
-func chooseSaved(saved []SavedImage, ref image.Ref, object string) (SavedImage, error) {
-	if ref.Name == "" && len(saved) == 1 {
-		return saved[0], nil
-	}
+// in the list (@0 is the first, as in skopeo's docker-archive references). Where
+// none is named, only those are meant that onlyImages leaves of several; nil
+// leaves all.
+func chooseSaved(saved []SavedImage, ref image.Ref, object string, onlyImages func([]placed) []placed) (SavedImage, error) {
 	if n, err := strconv.Atoi(strings.TrimPrefix(ref.Name, "@")); strings.HasPrefix(ref.Name, "@") && err == nil && n >= 0 && n < len(saved) {
 		return saved[n], nil
 	}
+	different := distinct(saved)
+	if ref.Name == "" && len(different) > 1 && onlyImages != nil {
+		different = onlyImages(different)
+	}
+	if ref.Name == "" && len(different) == 1 {
+		return different[0].SavedImage, nil
+	}
 	var list []string
-	for i, m := range saved {
+	for _, m := range different {
 		if ref.Name != "" && (image.HasName(m.RepoTags, ref.Name) || isIDOf(ref.Name, m.Config)) {
-			return m, nil
+			return m.SavedImage, nil
 		}
-		list = append(list, image.NameOrIndex(m.RepoTags, i))
+		list = append(list, image.NameOrIndex(m.RepoTags, m.place))
 	}
 	return SavedImage{}, image.NotChosen(object, ref, list)
+}
+
+// placed is an entry of manifest.json, and its place there.
+type placed struct {
+	SavedImage
+	place int
+}
+
+// distinct are the images that are listed. Entries of one config and the same
+// layers are one image, with all their names.
+func distinct(saved []SavedImage) (list []placed) {
+	at := map[string]int{}
+	for i, m := range saved {
+		key := strings.Join(append([]string{m.Config}, m.Layers...), "\x00")
+		n, known := at[key]
+		if !known {
+			at[key] = len(list)
+			m.RepoTags = slices.Clone(m.RepoTags)
+			list = append(list, placed{m, i})
+			continue
+		}
+		list[n].RepoTags = append(list[n].RepoTags, m.RepoTags...)
+	}
+	return list
 }
 
 // isIDOf tells whether id is the beginning, of 6 digits or more, of the digest

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -20,6 +21,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/silence"
 )
 
 // endpoint is where an engine is and how to speak to it.
@@ -32,38 +34,67 @@ type endpoint struct {
 // that of host, of the docker context named contextName, of DOCKER_HOST, of
 // DOCKER_CONTEXT, of docker's current context, or the local one, whichever is
 // given first. Nothing is sent yet; the API version is negotiated with the
-// first request.
-func NewClient(contextName, host string) (*client.Client, error) {
+// first request. The engine may be silent for so long, 0 = silence.Default.
+func NewClient(contextName, host string, silent time.Duration) (*client.Client, error) {
 	ep, err := findEndpoint(contextName, host)
 	if err != nil {
 		return nil, err
 	}
+	own := &http.Client{Transport: &http.Transport{MaxIdleConns: 6, IdleConnTimeout: 30 * time.Second}, CheckRedirect: client.CheckRedirect}
 	opts := []client.Opt{client.WithAPIVersionNegotiation(), client.WithVersionFromEnv()}
 	helper, err := connhelper.GetConnectionHelper(ep.host)
 	switch {
 	case err != nil:
 		return nil, &image.Error{Op: "connect to", Object: ep.host, Err: err}
 	case helper != nil: // ssh
-		opts = append(opts,
-			client.WithHTTPClient(&http.Client{Transport: &http.Transport{DialContext: helper.Dialer}}),
-			client.WithHost(helper.Host), client.WithDialContext(helper.Dialer))
+		opts = append(opts, client.WithHTTPClient(own), client.WithHost(helper.Host), client.WithDialContext(helper.Dialer))
 	default:
 		if ep.tls != nil && !isSocket(ep.host) {
-			opts = append(opts, client.WithHTTPClient(&http.Client{
-				Transport: &http.Transport{
-					TLSClientConfig: ep.tls,
-					DialContext:     (&net.Dialer{KeepAlive: 30 * time.Second, Timeout: 30 * time.Second}).DialContext,
-				},
-				CheckRedirect: client.CheckRedirect,
-			}))
+			own.Transport = &http.Transport{TLSClientConfig: ep.tls, TLSHandshakeTimeout: connecting}
 		}
-		opts = append(opts, client.WithHost(ep.host))
+		opts = append(opts, client.WithHTTPClient(own), client.WithHost(ep.host))
+		if !isSocket(ep.host) {
+			opts = append(opts, client.WithDialContext((&net.Dialer{KeepAlive: 30 * time.Second, Timeout: connecting}).DialContext))
+		}
 	}
 	cli, err := client.NewClientWithOpts(opts...)
 	if err != nil {
 		return nil, &image.Error{Op: "connect to", Object: ep.host, Err: err}
 	}
+	own.Transport = &patient{next: own.Transport, silence: cmp.Or(silent, silence.Default)} // it is the client's, too
 	return cli, nil
+}
+
+// connecting is how long making a connection may take over a network; to a
+// socket it is 10 s (go-connections).
+const connecting = 30 * time.Second
+
+// patient ends requests to an engine that is silent.
+type patient struct {
+	next    http.RoundTripper
+	silence time.Duration
+}
+
+// How much more time than the silence time-out an engine has.
+const (
+	writing   = 5  // where it writes or removes files: their disk may be busy
+	gathering = 30 // before docker save's first byte: the engine makes a copy of all layers first
+)
+
+// RoundTrip carries out a request. An engine that got an archive or a build
+// context unpacks it before it answers, for which there is no limit: only an
+// interrupt ends that.
+func (p *patient) RoundTrip(r *http.Request) (*http.Response, error) {
+	limits := silence.Limits{Send: p.silence, Answer: p.silence, Body: p.silence}
+	switch {
+	case strings.HasSuffix(r.URL.Path, "/images/load"), strings.HasSuffix(r.URL.Path, "/build"):
+		limits = silence.Limits{Send: writing * p.silence}
+	case strings.HasSuffix(r.URL.Path, "/images/get"):
+		limits.Answer = gathering * p.silence
+	case r.Method == http.MethodDelete:
+		limits.Answer = writing * p.silence
+	}
+	return silence.RoundTrip(p.next, r, limits)
 }
 
 func isSocket(host string) bool {

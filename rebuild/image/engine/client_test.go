@@ -38,7 +38,7 @@ func TestClientFindsTheEngine(t *testing.T) {
 			t.Setenv("DOCKER_HOST", c.envHost)
 			t.Setenv("DOCKER_CONTEXT", c.envContext)
 			imagetest.Must(os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"currentContext":"`+c.current+`"}`), 0o644))
-			cli, err := engine.NewClient(c.context, c.host)
+			cli, err := engine.NewClient(c.context, c.host, 0)
 			if c.want == "" {
 				if err == nil {
 					t.Errorf("is %s", cli.DaemonHost())

@@ -52,10 +52,10 @@ func (p *place) storeLayout(ctx context.Context, images []image.NewImage, index 
 		sent, err := p.send(ctx, records)
 		bar.done(err)
 		if err == nil {
-			return p.loaded(ctx, id, b.Images, wasThere)
+			return p.loaded(ctx, loadedImage{id: id, wasThere: wasThere}, b.Images)
 		}
 		if sent && !wasThere {
-			p.undo(ctx, id)
+			p.undo(ctx, loadedImage{id: id})
 		}
 		return nil, err
 	}

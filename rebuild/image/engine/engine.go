@@ -5,6 +5,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/silence"
 )
 
 // engineStore is how an engine keeps images: it decides what docker save
@@ -41,7 +43,7 @@ func clientOf(opt image.Options) (*client.Client, error) {
 	if opt.Client != nil {
 		return opt.Client()
 	}
-	return NewClient("", "")
+	return NewClient("", "", opt.Timeout)
 }
 
 // newEngine reaches the engine and finds out what it is.
@@ -50,6 +52,11 @@ func newEngine(ctx context.Context, opt image.Options) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	ping, err := cli.Ping(ctx) // the client's own one, before its first request, tells no error
+	if err != nil {
+		return nil, explain(cli, "reach", "", err)
+	}
+	cli.NegotiateAPIVersionPing(ping)
 	info, err := cli.Info(ctx)
 	if err != nil {
 		return nil, explain(cli, "reach", "", err)
@@ -89,7 +96,10 @@ func explain(cli *client.Client, op, object string, err error) error {
 		return err
 	}
 	host := cli.DaemonHost()
+	var silent *silence.Error
 	switch {
+	case errors.As(err, &silent):
+		return &image.Error{Op: "reach the Docker Engine at", Object: host, Err: fmt.Errorf("it doesn't answer: %w", silent), Hint: silence.Hint}
 	case errors.Is(err, os.ErrPermission), client.IsErrConnectionFailed(err) && strings.HasPrefix(err.Error(), "permission denied"):
 		return &image.Error{
 			Op: "reach the Docker Engine at", Object: host, Err: image.ErrPermission,

@@ -288,7 +288,7 @@ func TestEngineHasNoSuchImage(t *testing.T) {
 
 func TestNoEngine(t *testing.T) {
 	for _, host := range []string{"unix:///nonexistent/docker.sock", "tcp://127.0.0.1:1"} {
-		opt := image.Options{Client: func() (*client.Client, error) { return engine.NewClient("", host) }}
+		opt := image.Options{Client: func() (*client.Client, error) { return engine.NewClient("", host, 0) }}
 		_, err := imagetest.OpenErr(t, "demo:1", opt)
 		var own *image.Error
 		if !errors.Is(err, image.ErrNoEngine) || !strings.Contains(err.Error(), host) || !errors.As(err, &own) || !strings.Contains(own.Hint, "archive") {

@@ -47,6 +47,7 @@ type fakeImage struct {
 	diffIDs  []v1.Hash
 	names    []string
 	parent   string
+	labels   map[string]string
 	comments []string // of the history, nil = what the test thinks nothing of
 }
 
@@ -89,7 +90,7 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	reply := func(v any) { imagetest.Must(json.NewEncoder(w).Encode(v)) }
 	name, action := strings.TrimPrefix(path, "/images/"), ""
-	if i := strings.LastIndex(name, "/"); i >= 0 {
+	if i := strings.LastIndex(name, "/"); i >= 0 && r.Method != http.MethodDelete {
 		name, action = name[:i], name[i+1:]
 	}
 	if path == "/images/load" && e.dies {
@@ -122,7 +123,7 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/images/json":
 		list := []map[string]any{}
 		for id, im := range e.images {
-			list = append(list, map[string]any{"Id": id, "RepoTags": im.names})
+			list = append(list, map[string]any{"Id": id, "RepoTags": im.names, "Labels": im.labels})
 		}
 		reply(list)
 	case path == "/images/get":
@@ -135,8 +136,19 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, im := e.find(name)
 		im.names = append(im.names, strings.TrimPrefix(r.URL.Query().Get("repo"), "docker.io/library/")+":"+r.URL.Query().Get("tag"))
 	case r.Method == http.MethodDelete:
-		delete(e.images, name)
-		e.removed = append(e.removed, name)
+		id, im := e.find(name)
+		if im == nil {
+			w.WriteHeader(http.StatusNotFound)
+			reply(map[string]string{"message": "No such image: " + name})
+			return
+		}
+		if id != name {
+			im.names = slices.DeleteFunc(im.names, func(n string) bool { return n == name })
+		}
+		if id == name || len(im.names) == 0 {
+			delete(e.images, id)
+			e.removed = append(e.removed, id)
+		}
 		reply([]any{})
 	case action == "json" || action == "history":
 		id, im := e.find(name)
@@ -236,6 +248,10 @@ func (e *fakeEngine) load(body io.Reader) map[string]string {
 	if e.images[id] == nil {
 		e.images[id] = &fakeImage{diffIDs: diffIDs, comments: comments(config)}
 		e.saved[id] = e.save(contents, config, diffIDs)
+	}
+	var saved []imagetest.Saved
+	if json.Unmarshal(contents["manifest.json"], &saved) == nil && len(saved) == 1 {
+		e.images[id].names = append(e.images[id].names, saved[0].RepoTags...)
 	}
 	return map[string]string{"stream": "Loaded image ID: " + id}
 }

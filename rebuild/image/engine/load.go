@@ -31,26 +31,34 @@ func (p *place) storeArchive(ctx context.Context, images []image.NewImage) (*ima
 	if err != nil {
 		return nil, err
 	}
-	l := &archiveLoad{place: p, NewImage: n, omit: omit}
+	var owner *Owner
+	if p.store == graphdriverStore { // what other stores make of a passing name hasn't been measured
+		owner = NewOwner(p.opt.TempDir, p.Client)
+	}
+	l := &archiveLoad{place: p, NewImage: n, omit: omit, owner: owner}
 	err = l.load(ctx)
 	var refused *refusedError
 	if omit && ctx.Err() == nil && errors.As(err, &refused) {
 		// it has no such layers after all, or wants to see them
-		l = &archiveLoad{place: p, NewImage: n}
+		l = &archiveLoad{place: p, NewImage: n, owner: owner}
 		err = l.load(ctx)
 	}
 	if err != nil {
+		if owner != nil {
+			owner.Release()
+		}
 		return nil, err
 	}
-	id := image.DigestOf(l.made.Config)
-	return p.loaded(ctx, id.String(), []image.StoredImage{l.made.Stored(v1.Descriptor{}, 0)}, l.wasThere)
+	in := loadedImage{id: image.DigestOf(l.made.Config).String(), wasThere: l.wasThere, owner: owner}
+	return p.loaded(ctx, in, []image.StoredImage{l.made.Stored(v1.Descriptor{}, 0)})
 }
 
 // archiveLoad is an image on its way into a graphdriver store or podman's.
 type archiveLoad struct {
 	*place
 	image.NewImage
-	omit     bool // leave the base's layers out
+	omit     bool   // leave the base's layers out
+	owner    *Owner // nil = the image gets no passing name
 	made     *image.Made
 	wasThere bool // the engine had the very image before
 }
@@ -93,13 +101,17 @@ func (l *archiveLoad) load(ctx context.Context) error {
 		return made.Config, nil
 	}
 	manifest := func(context.Context) ([]byte, error) {
-		return json.Marshal([]archive.SavedImage{{Config: "config.json", Layers: names}})
+		saved := archive.SavedImage{Config: "config.json", Layers: names}
+		if l.owner != nil && !l.wasThere { // one that was there may have no name, and then goes with its passing one
+			saved.RepoTags = []string{l.owner.passingName()}
+		}
+		return json.Marshal([]archive.SavedImage{saved})
 	}
 	records = append(records, archive.Record{Name: "config.json", Document: config}, archive.Record{Name: "manifest.json", Document: manifest})
 	sent, err := l.send(ctx, records)
 	bar.done(err)
 	if err != nil && sent && !l.wasThere {
-		l.undo(ctx, id.String())
+		l.undo(ctx, loadedImage{id: id.String(), owner: l.owner})
 	}
 	return err
 }
@@ -232,14 +244,14 @@ const undoFor = time.Minute
 
 // undo removes what an engine makes of an archive when the user interrupts
 // after it got the last byte: it doesn't hear of that, and loads the image.
-func (e *engine) undo(ctx context.Context, id string) {
+func (e *engine) undo(ctx context.Context, in loadedImage) {
 	if ctx.Err() == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoFor)
 	defer cancel()
 	for {
-		if there, err := e.remove(ctx, id); there || err != nil {
+		if there, err := e.remove(ctx, in); there || err != nil {
 			return
 		}
 		select {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	dockerimage "github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/client"
@@ -31,7 +32,7 @@ func (e *engine) open(ctx context.Context, ref image.Ref, opt image.Options) (*i
 	if err != nil {
 		return nil, explain(e.Client, "open", ref.Name, err)
 	}
-	im := image.Image{Ref: ref, ID: inspect.ID, Names: image.TagNames(inspect.RepoTags), Platform: inspectedPlatform(inspect)}
+	im := image.Image{Ref: ref, ID: inspect.ID, Names: ownNames(inspect.RepoTags), Platform: inspectedPlatform(inspect)}
 	if e.store == podmanStore {
 		im.Platform.OSVersion = "" // podman puts Docker's version there
 	}
@@ -53,6 +54,11 @@ func (e *engine) open(ctx context.Context, ref image.Ref, opt image.Options) (*i
 	src := &image.Source{Ref: ref, ID: im.ID, Images: []*image.Image{opened}}
 	src.OnClose(saved.spools)
 	return src, nil
+}
+
+// ownNames are an image's names without those that a run gave it for a while.
+func ownNames(repoTags []string) []string {
+	return slices.DeleteFunc(image.TagNames(repoTags), func(name string) bool { return runIn(ownName, name) != "" })
 }
 
 // inspect asks for an image, and for the platform of it that is wanted where

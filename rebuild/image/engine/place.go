@@ -16,6 +16,7 @@ func Prepare(ctx context.Context, ref image.Ref, names []string, opt image.Optio
 	if err != nil {
 		return nil, err
 	}
+	ClearAway(ctx, e.Client, opt, false)
 	return &place{engine: e, ref: ref, names: image.AllNames(ref.Name, names), opt: opt}, nil
 }
 

@@ -50,6 +50,7 @@ func TestFoundInAnEngineGetsAllNames(t *testing.T) {
 				n := imagetest.Marked(imagetest.Flat(im, 1, imagetest.Merged12), mark)
 				first, err := prepare(t, opt, "some:1").Store(t.Context(), []image.NewImage{n}, nil)
 				imagetest.Must(err)
+				imagetest.Must(first.Name(t.Context()))
 				e.images[first.ID].names = had
 				loads := len(e.loads)
 
@@ -86,8 +87,9 @@ func TestSomethingElseInAnEngineIsNotFound(t *testing.T) {
 	for _, store := range []engine.Store{engine.Graphdriver, engine.Containerd} {
 		_, opt, im := withSource(t, store)
 		n := imagetest.Marked(imagetest.Flat(im, 1, imagetest.Merged12), mark)
-		_, err := prepare(t, opt, "some:1").Store(t.Context(), []image.NewImage{n}, nil)
+		first, err := prepare(t, opt, "some:1").Store(t.Context(), []image.NewImage{n}, nil)
 		imagetest.Must(err)
+		imagetest.Must(first.Name(t.Context()))
 		another := n
 		another.Config = func(diffIDs []v1.Hash) ([]byte, error) {
 			raw, err := n.Config(diffIDs)
@@ -141,8 +143,9 @@ func TestEngineResultIsNamedLast(t *testing.T) {
 			if len(e.images) != 1 {
 				t.Errorf("store %v: left behind %v", store, e.images)
 			}
-			_, err = prepare(t, opt, "demo:flat").Store(t.Context(), []image.NewImage{n}, nil) // stays, for the next round
+			kept, err := prepare(t, opt, "demo:flat").Store(t.Context(), []image.NewImage{n}, nil) // stays, for the next round
 			imagetest.Must(err)
+			t.Cleanup(func() { imagetest.Must(kept.Discard()) })
 		}
 	}
 }

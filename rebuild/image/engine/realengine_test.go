@@ -29,7 +29,7 @@ func realEngine(t *testing.T) (*client.Client, image.Options) {
 	if host == "default" {
 		host = ""
 	}
-	cli, err := engine.NewClient("", host)
+	cli, err := engine.NewClient("", host, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

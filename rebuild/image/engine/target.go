@@ -71,19 +71,42 @@ func (e *engine) eachImage(ctx context.Context, f func(id string, diffIDs []v1.H
 	return nil
 }
 
-// loaded is the account of an image that has been loaded, once confirmed. An
-// image that was there before stays in any case.
-func (p *place) loaded(ctx context.Context, id string, images []image.StoredImage, wasThere bool) (*image.Stored, error) {
-	discard := func() error {
-		// also when the user interrupts just here
-		_, err := p.remove(context.WithoutCancel(ctx), id)
+// loadedImage is an image that has been loaded, or is just being loaded.
+type loadedImage struct {
+	id       string
+	wasThere bool   // before: it stays in any case
+	owner    *Owner // whose passing name it has unless it was there; nil = none
+}
+
+// loaded is the account of an image that has been loaded, once confirmed.
+func (p *place) loaded(ctx context.Context, in loadedImage, images []image.StoredImage) (*image.Stored, error) {
+	release := func() {
+		if in.owner != nil {
+			in.owner.Release()
+		}
+	}
+	discard := func() (err error) {
+		defer release()
+		if !in.wasThere {
+			// also when the user interrupts just here
+			_, err = p.remove(context.WithoutCancel(ctx), in)
+		}
 		return err
 	}
-	if wasThere {
-		discard = nil
+	name := func(ctx context.Context) (seen bool, err error) {
+		if seen, err = p.tag(ctx, in.id); !seen {
+			return false, err
+		}
+		defer release()
+		if in.owner != nil && !in.wasThere {
+			if _, err := p.remove(context.WithoutCancel(ctx), in); err != nil {
+				p.opt.Warnf("remove the name %s: %v", in.owner.passingName(), err)
+			}
+		}
+		return true, err
 	}
-	stored := image.NewStored(id, images, func(ctx context.Context) (bool, error) { return p.tag(ctx, id) }, discard)
-	if err := p.confirm(ctx, id, images); err != nil {
+	stored := image.NewStored(in.id, images, name, discard)
+	if err := p.confirm(ctx, in.id, images); err != nil {
 		return nil, errors.Join(err, stored.Discard())
 	}
 	return stored, nil
@@ -112,6 +135,7 @@ func (p *place) tag(ctx context.Context, id string) (seen bool, err error) {
 			return i > 0, &image.Error{Op: "tag", Object: name, Err: err}
 		}
 	}
+	ClearAway(ctx, p.Client, p.opt, true) // also what an engine was still at when this run began
 	return true, nil
 }
 
@@ -128,11 +152,16 @@ func (e *engine) has(ctx context.Context, id string) (bool, error) {
 }
 
 // remove removes an image that has just been loaded, and says whether it was
-// there. One that has a name by now is another run's.
-func (e *engine) remove(ctx context.Context, id string) (there bool, err error) {
-	inspect, err := e.ImageInspect(ctx, id)
-	if err == nil && len(inspect.RepoTags) == 0 {
-		_, err = e.ImageRemove(ctx, id, dockerimage.RemoveOptions{})
+// there. One that has another name by now is another run's, and stays.
+func (e *engine) remove(ctx context.Context, in loadedImage) (there bool, err error) {
+	if in.owner != nil {
+		_, err = e.ImageRemove(ctx, in.owner.passingName(), dockerimage.RemoveOptions{})
+	} else {
+		var inspect dockerimage.InspectResponse
+		inspect, err = e.ImageInspect(ctx, in.id)
+		if err == nil && len(inspect.RepoTags) == 0 {
+			_, err = e.ImageRemove(ctx, in.id, dockerimage.RemoveOptions{})
+		}
 	}
 	if isNotFound(err) {
 		return false, nil

@@ -29,38 +29,30 @@ func (s *dirStore) path(d v1.Hash) string {
 	return filepath.Join(s.root, "blobs", d.Algorithm, d.Hex)
 }
 
-func (s *dirStore) missing(d v1.Descriptor, err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		err = p.Err
-	}
+// failed is the error for a blob that can't be had, for a reason that goes on after
+// its name.
+func (s *dirStore) failed(d v1.Descriptor, err error) error {
+	blob := fmt.Sprintf("%s %s", image.KindOfType(d.MediaType), d.Digest)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%s %s isn't in the layout", image.KindOfType(d.MediaType), d.Digest)
+		return &image.Error{Op: "read", Object: s.root, Err: image.Detail(fs.ErrNotExist, "%s isn't in the layout", blob)}
 	}
-	return &image.Error{Op: "read", Object: s.root, Err: err}
+	return &image.Error{Op: "read", Object: s.root, Err: fmt.Errorf("%s %w", blob, err)}
 }
 
 // Document reads a manifest or an index.
 func (s *dirStore) Document(_ context.Context, d v1.Descriptor) ([]byte, error) {
-	info, err := os.Stat(s.path(d.Digest))
+	b, err := readRegular(s.path(d.Digest))
 	if err != nil {
-		return nil, s.missing(d, err)
-	}
-	if info.Size() > image.LargestDocument {
-		return nil, &image.Error{Op: "read", Object: s.root, Err: fmt.Errorf("%s %s is too large: %d bytes", image.KindOfType(d.MediaType), d.Digest, info.Size())}
-	}
-	b, err := os.ReadFile(s.path(d.Digest))
-	if err != nil {
-		return nil, s.missing(d, err)
+		return nil, s.failed(d, err)
 	}
 	return b, nil
 }
 
 // Open opens a blob.
 func (s *dirStore) Open(_ context.Context, d v1.Descriptor) (io.ReadCloser, error) {
-	f, err := os.Open(s.path(d.Digest))
+	f, err := openRegular(s.path(d.Digest))
 	if err != nil {
-		return nil, s.missing(d, err)
+		return nil, s.failed(d, err)
 	}
 	return f, nil
 }
@@ -69,7 +61,10 @@ func (s *dirStore) Open(_ context.Context, d v1.Descriptor) (io.ReadCloser, erro
 func (s *dirStore) File(d v1.Descriptor) (image.File, error) {
 	info, err := os.Stat(s.path(d.Digest))
 	if err != nil {
-		return nil, s.missing(d, err)
+		return nil, s.failed(d, cause(err))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, s.failed(d, irregular(info))
 	}
 	l := &lazyFile{path: s.path(d.Digest), size: info.Size()}
 	s.files = append(s.files, l)
@@ -90,10 +85,10 @@ func (l *lazyFile) Size() int64 { return l.size }
 func (l *lazyFile) ReadAt(b []byte, off int64) (int, error) {
 	l.mu.Lock()
 	if l.f == nil {
-		f, err := os.Open(l.path)
+		f, err := openRegular(l.path)
 		if err != nil {
 			l.mu.Unlock()
-			return 0, err
+			return 0, fmt.Errorf("%s %w", l.path, err)
 		}
 		l.f = f
 	}

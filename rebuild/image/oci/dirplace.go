@@ -1,14 +1,12 @@
 package oci
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,7 +16,7 @@ import (
 
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/image/archive"
-	"docker-flatten/rebuild/progress"
+	"docker-flatten/rebuild/image/temp"
 )
 
 // dirPlace is a layout directory that gets an image.
@@ -32,22 +30,62 @@ type dirPlace struct {
 // prepareDir makes sure that the path is a layout, or can become one.
 func prepareDir(ref image.Ref, n names, opt image.Options) (image.Place, error) {
 	p := &dirPlace{ref: ref, root: filepath.Clean(ref.Path), names: n, opt: opt}
+	fail := func(format string, args ...any) (image.Place, error) {
+		return nil, &image.Error{Op: "write to", Object: ref.Path, Err: image.Detail(image.ErrNotLayout, format, args...)}
+	}
 	found, err := os.ReadDir(p.root)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := archive.CheckDir(p.root); err != nil {
-			return nil, err
+		if info, err := os.Lstat(p.root); err == nil && info.Mode().Type() == fs.ModeSymlink {
+			return fail("a symbolic link to nothing")
 		}
-		return p, nil
+		return p, archive.CheckDir(p.root)
 	case err != nil:
 		return nil, image.PathError("write to", ref.Path, err)
-	case len(found) == 0:
-		return p, nil
 	}
-	if _, err := os.Stat(filepath.Join(p.root, "oci-layout")); err != nil {
-		return nil, &image.Error{Op: "write to", Object: ref.Path, Err: image.Detail(image.ErrNotLayout, "the directory has other things in it, and no OCI layout")}
+	for _, file := range []string{marker, indexFile} {
+		f, err := openRegular(filepath.Join(p.root, file))
+		switch {
+		case err == nil:
+			f.Close()
+		case !errors.Is(err, fs.ErrNotExist):
+			return fail("%s %s", file, err)
+		case file == marker && !halfMade(p.root, found):
+			return fail("the directory has other things in it, and no OCI layout")
+		}
 	}
+	p.sweep()
 	return p, nil
+}
+
+// halfMade tells whether a directory without the file oci-layout has nothing but
+// what a run leaves of a new layout that is killed, or has written by now.
+func halfMade(root string, found []fs.DirEntry) bool {
+	for _, e := range found {
+		if e.Name() != "blobs" && !temp.IsName(e.Name()) {
+			return false
+		}
+	}
+	blobs, err := os.ReadDir(filepath.Join(root, "blobs"))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	for _, e := range blobs {
+		if e.Name() != "sha256" && !temp.IsName(e.Name()) {
+			return false
+		}
+	}
+	return true
+}
+
+// sweep removes what killed runs left.
+func (p *dirPlace) sweep() {
+	temp.Sweep(filepath.Join(p.root, "blobs"), stagedKind)
+	for _, file := range []string{marker, indexFile} {
+		if real, err := archive.LinkTarget(filepath.Join(p.root, file)); err == nil {
+			temp.SweepBeside(real)
+		}
+	}
 }
 
 func (p *dirPlace) Ref() image.Ref  { return p.ref }
@@ -60,12 +98,12 @@ func (p *dirPlace) ReadsBase(_ context.Context, _ *image.Image, keep int) (bool,
 
 // Existing looks at what the layout has under one of the names.
 func (p *dirPlace) Existing(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Found, error) {
-	raw, err := os.ReadFile(filepath.Join(p.root, "index.json"))
+	raw, err := readRegular(filepath.Join(p.root, indexFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, image.PathError("open", p.root, err)
+		return nil, &image.Error{Op: "open", Object: p.root, Err: fmt.Errorf("%s %w", indexFile, err)}
 	}
 	var listed v1.IndexManifest
 	if err := json.Unmarshal(raw, &listed); err != nil {
@@ -80,12 +118,15 @@ func (p *dirPlace) Existing(ctx context.Context, images []image.NewImage, index 
 		ref.Name = d.Digest.String()
 		old, err := openDir(ctx, ref, image.Options{})
 		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
 			continue // it is damaged, and will be replaced
 		}
 		old.Ref = p.ref
 		same, err := image.Same(ctx, images, index, old, p.opt.Compression.Or(image.Gzip))
 		if err == nil && same {
-			return image.NewFound(old, images, func(ctx context.Context) (bool, error) { return p.name(ctx, rootOf(old)) }), nil
+			return image.NewFound(old, images, func(ctx context.Context) (bool, error) { return p.name(ctx, rootOf(old), nil) }), nil
 		}
 		if err := errors.Join(err, old.Close()); err != nil {
 			return nil, err
@@ -94,140 +135,83 @@ func (p *dirPlace) Existing(ctx context.Context, images []image.NewImage, index 
 	return nil, nil
 }
 
-// Store writes the blobs, which nothing names before index.json does.
+// Store writes the blobs that the layout lacks into a directory of its own in the
+// layout. They get their places, and the image its names, with Stored.Name.
 func (p *dirPlace) Store(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Stored, error) {
-	temp := &image.Spools{Dir: p.opt.TempDir}
-	b, err := image.Bundling{Options: p.opt, Spools: temp}.Bundle(ctx, images, index)
-	var added made
+	spools := &image.Spools{Dir: p.opt.TempDir}
+	b, err := image.Bundling{Options: p.opt, Spools: spools}.Bundle(ctx, images, index)
+	var s *staging
 	if err == nil {
-		err = p.write(ctx, b, &added)
+		s, err = p.stage(ctx, b)
 	}
-	if err := errors.Join(err, temp.Close()); err != nil {
-		return nil, cmp.Or(ctx.Err(), errors.Join(err, added.remove()))
+	if err := errors.Join(err, spools.Close()); err != nil {
+		return nil, cmp.Or(ctx.Err(), errors.Join(err, s.discard()))
 	}
-	return image.NewStored(b.Root.Digest.String(), b.Images, func(ctx context.Context) (bool, error) { return p.name(ctx, b.Root) }, added.remove), nil
+	return image.NewStored(b.Root.Digest.String(), b.Images,
+		func(ctx context.Context) (bool, error) { return p.name(ctx, b.Root, s) }, s.discard), nil
 }
 
-// made are the files and directories that a Store made, in their order.
-type made []string
-
-// remove removes them. A directory in which there is something else by now
-// stays.
-func (m *made) remove() error {
-	var errs []error
-	for _, name := range slices.Backward(*m) {
-		if err := os.Remove(name); err != nil && !isDir(name) {
-			errs = append(errs, err)
+// name puts the blobs in their places, and the image into index.json, which makes
+// it one, at once. The layout's lock is held meanwhile, so that of several runs
+// none undoes what another one does. Staged is nil where no blobs are new.
+func (p *dirPlace) name(ctx context.Context, root v1.Descriptor, staged *staging) (seen bool, err error) {
+	fail := func(err error) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
+		return fmt.Errorf("write to %s: %w", p.root, plainError(err))
 	}
-	*m = nil
-	return errors.Join(errs...)
-}
-
-func isDir(name string) bool {
-	info, err := os.Stat(name)
-	return err == nil && info.IsDir()
-}
-
-// dir makes a directory, and those above it.
-func (m *made) dir(path string) error {
-	if isDir(path) {
-		return nil
+	lock, err := p.lock(ctx)
+	if err != nil {
+		return false, fail(err)
 	}
-	if err := m.dir(filepath.Dir(path)); err != nil {
-		return err
+	defer lock.Release()
+	path, err := archive.LinkTarget(filepath.Join(p.root, indexFile))
+	if err != nil {
+		return false, fail(err)
 	}
-	if err := os.Mkdir(path, 0o777); err != nil && !isDir(path) {
-		return err
-	} else if err == nil {
-		*m = append(*m, path)
-	}
-	return nil
-}
-
-// write writes what the layout lacks.
-func (p *dirPlace) write(ctx context.Context, b *image.Bundle, added *made) (err error) {
-	if err := added.dir(filepath.Join(p.root, "blobs", "sha256")); err != nil {
-		return image.PathError("write to", p.root, err)
-	}
-	var lacking []image.Item
-	total := int64(0)
-	for _, it := range b.All() {
-		if info, err := os.Stat(p.blob(it)); err == nil && info.Size() == it.Descriptor.Size {
-			continue
-		}
-		lacking, total = append(lacking, it), total+it.Descriptor.Size
-	}
-	bar := p.opt.Start(progress.Storing, p.root, total)
-	defer func() { bar.Done(err) }()
-	for _, it := range lacking {
-		name := p.blob(it)
-		if err := added.dir(filepath.Dir(name)); err != nil {
-			return image.PathError("write to", p.root, err)
-		}
-		if err := replaceFile(name, func(f io.Writer) error { return it.WriteTo(ctx, image.Counting(f, bar)) }); err != nil {
-			return fmt.Errorf("write to %s: %w", p.root, err)
-		}
-		*added = append(*added, name)
-	}
-	marker := filepath.Join(p.root, "oci-layout")
-	if _, err := os.Stat(marker); err == nil {
-		return ctx.Err()
-	}
-	if err := replaceFile(marker, func(f io.Writer) error {
-		_, err := io.WriteString(f, layoutFile)
-		return err
-	}); err != nil {
-		return fmt.Errorf("write to %s: %w", p.root, err)
-	}
-	*added = append(*added, marker)
-	return ctx.Err()
-}
-
-func (p *dirPlace) blob(it image.Item) string {
-	return filepath.Join(p.root, filepath.FromSlash(image.BlobPath(it.Descriptor.Digest)))
-}
-
-// name puts the image into index.json, which makes it one, at once.
-func (p *dirPlace) name(ctx context.Context, root v1.Descriptor) (bool, error) {
-	fail := func(err error) (bool, error) { return false, fmt.Errorf("write to %s: %w", p.root, err) }
-	path := filepath.Join(p.root, "index.json")
-	old, err := os.ReadFile(path)
+	old, err := readRegular(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, image.PathError("write to", p.root, err)
+		return false, fail(fmt.Errorf("%s %w", indexFile, err))
 	}
 	index, err := indexJSON(old, p.names.entries(root))
 	if err != nil {
-		return fail(err)
+		return false, fail(err)
 	}
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	if bytes.Equal(index, old) {
-		return true, nil
+	undo, err := staged.place()
+	if err != nil {
+		return false, fail(errors.Join(err, undo()))
 	}
-	if err := replaceFile(path, func(f io.Writer) error {
-		_, err := f.Write(index)
-		return err
-	}); err != nil {
-		return fail(err)
+	if bytes.Equal(index, old) {
+		return true, staged.placed()
+	}
+	f, err := document(path, index)
+	if err != nil {
+		return false, fail(errors.Join(err, undo()))
+	}
+	if err := f.Place(path); err != nil {
+		return false, fail(errors.Join(err, f.Discard(), undo()))
+	}
+	if err := errors.Join(temp.SyncDir(filepath.Dir(path)), staged.placed()); err != nil {
+		return true, fail(err)
 	}
 	return true, nil
 }
 
-// replaceFile puts a file at name once write has succeeded.
-func replaceFile(name string, write func(io.Writer) error) error {
-	f, err := archive.CreateBeside(name)
-	if err != nil {
-		return err
+// lock takes the layout's lock: that of its directory, which leaves no file
+// behind, or where directories can't be locked that of its file oci-layout.
+func (p *dirPlace) lock(ctx context.Context) (*temp.Lock, error) {
+	if temp.LocksDirs {
+		return temp.Acquire(ctx, p.root)
 	}
-	b := bufio.NewWriterSize(f, 256<<10)
-	err = errors.Join(write(b), b.Flush(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
+	path := filepath.Join(p.root, marker)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := writeDocument(path, []byte(layoutFile)); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return temp.Acquire(ctx, path)
 }

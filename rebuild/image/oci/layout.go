@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -78,12 +80,14 @@ func (s *dirStore) indexJSON() ([]byte, error) {
 	if !info.IsDir() {
 		return nil, &image.Error{Op: "open", Object: s.root, Err: image.Detail(image.ErrNotLayout, "is a file, not an OCI layout directory"), Hint: "a layout in a tar file is opened with oci-archive:" + s.root}
 	}
-	if _, err := os.Stat(filepath.Join(s.root, "oci-layout")); err != nil {
-		return nil, &image.Error{Op: "open", Object: s.root, Err: image.Detail(image.ErrNotLayout, "not an OCI layout: it has no file oci-layout")}
-	}
-	raw, err := os.ReadFile(filepath.Join(s.root, "index.json"))
+	f, err := openRegular(filepath.Join(s.root, marker))
 	if err != nil {
-		return nil, image.PathError("open", s.root, err)
+		return nil, &image.Error{Op: "open", Object: s.root, Err: image.Detail(image.ErrNotLayout, "not an OCI layout: the file %s %s", marker, err)}
+	}
+	f.Close()
+	raw, err := readRegular(filepath.Join(s.root, indexFile))
+	if err != nil {
+		return nil, &image.Error{Op: "open", Object: s.root, Err: fmt.Errorf("the layout's %s %w", indexFile, err)}
 	}
 	return raw, nil
 }
@@ -97,24 +101,75 @@ func openIndexJSON(ctx context.Context, st image.BlobStore, raw []byte, ref imag
 	}
 	var found []v1.Descriptor
 	var list []string
+	seen := map[string]bool{}
 	for i, d := range index.Manifests {
 		names := entryNames(d)
+		if again := strings.Join(append(names, d.Digest.String(), platformOf(d)), " "); seen[again] {
+			continue
+		} else {
+			seen[again] = true
+		}
 		if ref.Name == "" || entryMatches(d, names, ref.Name, i) {
 			found = append(found, d)
 		}
-		list = append(list, append(names, d.Digest.String())[0])
+		list = append(list, called(d))
 	}
 	if len(found) == 0 {
 		return nil, image.NotChosen(st.Object(), ref, list)
 	}
-	o := image.Opening{Ref: ref, Names: wholeNames(allNames(found)), Store: st, Reader: image.SideBySide{}, Options: opt}
+	o := image.Opening{Ref: ref, Store: st, Reader: image.SideBySide{}, Options: opt}
+	if !oneDigest(found) && !platforms(found) {
+		found, list = onlyImages(ctx, o, found)
+	}
+	o.Names = wholeNames(allNames(found))
 	switch {
 	case oneDigest(found):
 		return o.Descriptor(ctx, found[0])
 	case platforms(found):
 		return openUnnamedIndex(ctx, o, found)
 	}
+	if ref.Name != "" {
+		return nil, &image.Error{Op: "open", Object: st.Object(), Err: image.Detail(image.ErrSeveral, "%d images in it are called %s", len(found), ref.Name), Hint: "choose one by its digest: " + found[0].Digest.String()}
+	}
 	return nil, image.NotChosen(st.Object(), ref, list)
+}
+
+func platformOf(d v1.Descriptor) string {
+	if d.Platform == nil {
+		return ""
+	}
+	return d.Platform.String()
+}
+
+// called is what an entry is asked for by: its first name, or its digest.
+func called(d v1.Descriptor) string { return append(entryNames(d), d.Digest.String())[0] }
+
+// mostLookedAt is how many entries are looked at to find the images among them.
+const mostLookedAt = 1000
+
+// onlyImages leaves out the entries that are no images, such as signatures and
+// attestations, unless none is one. List has what those that stay are called.
+func onlyImages(ctx context.Context, o image.Opening, found []v1.Descriptor) (images []v1.Descriptor, list []string) {
+	why := map[v1.Hash]string{}
+	for _, d := range found[:min(len(found), mostLookedAt)] {
+		if _, known := why[d.Digest]; !known {
+			why[d.Digest] = o.NoImage(ctx, d)
+		}
+	}
+	images = slices.DeleteFunc(slices.Clone(found), func(d v1.Descriptor) bool { return why[d.Digest] != "" })
+	if len(images) == 0 {
+		images = found
+	} else {
+		for _, d := range found {
+			if text := why[d.Digest]; text != "" {
+				o.Options.Warnf("left out %s: %s", called(d), text)
+			}
+		}
+	}
+	for _, d := range images {
+		list = append(list, called(d))
+	}
+	return images, list
 }
 
 // oneDigest tells whether all entries are the same image, under several names.

@@ -109,7 +109,7 @@ func TestLayoutIsChecked(t *testing.T) {
 		"bytes after a layer":  {change(whole(), blob, append(bytes.Clone(blob), 0, 0)), "", nil, imagetest.Digest(blob).String()},
 		"another valid layer":  {change(whole(), blob, imagetest.Gzip(imagetest.Third)), "", image.ErrDigest, imagetest.Digest(blob).String()},
 		"no such name":         {whole(), "v2", image.ErrNoImage, "no such image in it: v2"},
-		"no index.json":        {whole()[:2], "", nil, "no such file"},
+		"no index.json":        {whole()[:2], "", nil, "index.json isn't there"},
 		"a schema 1 manifest":  {imagetest.LayoutFiles(imagetest.Index(imagetest.Entry{Kind: types.DockerManifestSchema1, Doc: []byte(`{"schemaVersion":1}`)}), []byte(`{"schemaVersion":1}`)), "", image.ErrFormat, "schema 1"},
 		"an index without end": {endlessIndex(), "", nil, "indexes within each other"},
 	} {

@@ -27,7 +27,7 @@ func Open(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source,
 	case image.Registry:
 		return registry.Open(ctx, ref, opt)
 	case image.Layout:
-		return oci.Open(ctx, ref, opt)
+		return openLayout(ctx, ref, opt)
 	case image.Archive, image.LayoutArchive, image.AnyFile:
 		return openFile(ctx, ref, opt)
 	}
@@ -42,7 +42,7 @@ func openFile(ctx context.Context, ref image.Ref, opt image.Options) (*image.Sou
 			return nil, &image.Error{Op: "open", Object: ref.Path, Err: image.Detail(image.ErrNotArchive, "is a directory, not an archive"), Hint: "an OCI layout directory is opened with oci:" + ref.Path}
 		}
 		ref.Transport = image.Layout
-		return oci.Open(ctx, ref, opt)
+		return openLayout(ctx, ref, opt)
 	}
 	ix, err := archive.OpenTar(ctx, ref.Path, opt)
 	if err != nil {
@@ -56,6 +56,16 @@ func openFile(ctx context.Context, ref image.Ref, opt image.Options) (*image.Sou
 	if err != nil {
 		return nil, errors.Join(err, ix.Close())
 	}
+	src.Beside = besideInTar(ix, src.Ref)
+	return src, nil
+}
+
+func openLayout(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source, error) {
+	src, err := oci.Open(ctx, ref, opt)
+	if err != nil {
+		return nil, err
+	}
+	src.Beside = besideInLayout(src.Ref)
 	return src, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -22,9 +21,10 @@ import (
 
 // place is a repository that gets an image.
 type place struct {
-	ref  image.Ref
-	tags []name.Tag // that of ref first
-	opt  image.Options
+	ref    image.Ref
+	tags   []name.Tag // that of ref first
+	opt    image.Options
+	client *client
 }
 
 // Prepare finds out whether the registry lets us push, to every repository that
@@ -41,7 +41,7 @@ func Prepare(ctx context.Context, ref image.Ref, names []string, opt image.Optio
 	if !ok {
 		return fail(errors.New("the digest follows from the image, it can't be given"), "give a tag: docker://"+own.Context().Name()+":TAG")
 	}
-	p := &place{ref: ref, tags: []name.Tag{tag}, opt: opt}
+	p := &place{ref: ref, tags: []name.Tag{tag}, opt: opt, client: newClient(opt)}
 	for _, n := range image.AllNames(ref.Name, names)[1:] {
 		tag, err := name.NewTag(n)
 		if err != nil {
@@ -64,7 +64,7 @@ func Prepare(ctx context.Context, ref image.Ref, names []string, opt image.Optio
 func (p *place) checkPush(ctx context.Context, repo name.Repository) error {
 	checked := make(chan error, 1)
 	go func() {
-		checked <- remote.CheckPushPermission(repo.Tag(p.tags[0].TagStr()), authn.DefaultKeychain, withContext{ctx, remote.DefaultTransport})
+		checked <- remote.CheckPushPermission(repo.Tag(p.tags[0].TagStr()), authn.DefaultKeychain, p.client.forChecks(ctx))
 	}()
 	select {
 	case err := <-checked:
@@ -75,19 +75,6 @@ func (p *place) checkPush(ctx context.Context, repo name.Repository) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// withContext ends requests with a context that they weren't made with.
-type withContext struct {
-	ctx context.Context
-	rt  http.RoundTripper
-}
-
-func (w withContext) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := w.ctx.Err(); err != nil {
-		return nil, err
-	}
-	return w.rt.RoundTrip(r)
 }
 
 // repositories are those that the tags are in, the reference's own first.
@@ -130,7 +117,7 @@ func (p *place) origin(im *image.Image) (name.Reference, bool) {
 // Existing looks at what the tags mean.
 func (p *place) Existing(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Found, error) {
 	for _, tag := range p.tags {
-		old, err := Open(ctx, image.Ref{Transport: image.Registry, Name: tag.String()}, image.Options{TempDir: p.opt.TempDir})
+		old, err := Open(ctx, image.Ref{Transport: image.Registry, Name: tag.String()}, image.Options{TempDir: p.opt.TempDir, Timeout: p.opt.Timeout})
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -170,7 +157,7 @@ func (p *place) Store(ctx context.Context, images []image.NewImage, index *image
 
 // push pushes all of the bundle to every repository.
 func (p *place) push(ctx context.Context, b *image.Bundle) (err error) {
-	pusher, err := remote.NewPusher(options(ctx)...)
+	pusher, err := remote.NewPusher(options(ctx, p.client)...)
 	if err != nil {
 		return &image.Error{Op: "push to", Object: p.ref.String(), Err: err}
 	}
@@ -198,7 +185,7 @@ func (p *place) push(ctx context.Context, b *image.Bundle) (err error) {
 
 // tag pushes the tags, and tells whether the first one is there.
 func (p *place) tag(ctx context.Context, root remote.Taggable) (seen bool, err error) {
-	pusher, err := remote.NewPusher(options(ctx)...)
+	pusher, err := remote.NewPusher(options(ctx, p.client)...)
 	if err != nil {
 		return false, &image.Error{Op: "push to", Object: p.ref.String(), Err: err}
 	}
@@ -214,11 +201,11 @@ func (p *place) tag(ctx context.Context, root remote.Taggable) (seen bool, err e
 // repositories they are. It is seen already.
 func (p *place) addTags(ctx context.Context, have name.Tag) (seen bool, err error) {
 	fail := func(err error) (bool, error) { return true, explain("push to", p.ref.String(), err) }
-	got, err := remote.Get(have, options(ctx)...)
+	got, err := remote.Get(have, options(ctx, p.client)...)
 	if err != nil {
 		return fail(err)
 	}
-	pusher, err := remote.NewPusher(options(ctx)...)
+	pusher, err := remote.NewPusher(options(ctx, p.client)...)
 	if err != nil {
 		return fail(err)
 	}

@@ -1,13 +1,13 @@
 # Flattened from app:1 by docker-flatten.
 # Platform: linux/arm/v7
 # Base: base:1, 1 layer
-# Merged into one: 53 layers, 66.04MB.
+# Merged into one: 53 layers, 66MB.
 
 FROM base:1
 
 #          | ARG VERSION=1.2
 #          | SHELL ["/bin/bash", "-c"]
-#  61.23MB | RUN set -eux; \
+#   61.2MB | RUN set -eux; \
 #          |     apt-get update; \
 #          |     apt-get install -y --no-install-recommends \
 #          |         curl \

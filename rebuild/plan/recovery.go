@@ -1,0 +1,309 @@
+package plan
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/docker/go-units"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"docker-flatten/history"
+	"docker-flatten/rebuild/layer"
+	"docker-flatten/templates"
+)
+
+// Recovery is the Dockerfile that made an image, as far as its history and its
+// layers tell: every instruction in its place, the files of each COPY and ADD
+// beside it. Nothing proves it: what RUN does depends on where it runs.
+type Recovery struct {
+	Dockerfile []byte
+	Copies     []Copy
+	NeedsBase  bool   // nobody else has the base that FROM names: it comes along as BaseFile
+	From       string // what FROM names
+
+	config *Config
+}
+
+// Copy is a directory of the context: what a layer brings that has one owner.
+type Copy struct {
+	Dir      string // in the context
+	Layer    int
+	UID, GID uint32
+	Below    string // the directory of the image that Dir stands for, without slashes around it
+}
+
+// LayerFacts are what a recovery needs to know of one layer: what it does to the
+// layers below, and what it brings.
+type LayerFacts struct {
+	Added, Changed layer.Count
+	Deleted        []layer.Deletion
+	Groups         []Group
+}
+
+// Group is what a layer brings that has one owner.
+type Group struct {
+	UID, GID uint32
+	Below    string // the directory that all of it is in
+	Paths    int
+}
+
+// Facts finds out about a layer, which is merged alone over those below it.
+func Facts(tree *layer.Merged) LayerFacts {
+	f := LayerFacts{Deleted: tree.Deletions()}
+	f.Added, f.Changed = tree.Changes()
+	at := map[[2]uint32]int{}
+	for b := range tree.Brought() {
+		owner, dir := [2]uint32{b.UID, b.GID}, path.Dir(b.Path)
+		if dir == "." {
+			dir = ""
+		}
+		i, ok := at[owner]
+		if !ok {
+			i = len(f.Groups)
+			at[owner] = i
+			f.Groups = append(f.Groups, Group{UID: b.UID, GID: b.GID, Below: dir})
+		}
+		f.Groups[i].Below = commonDir(f.Groups[i].Below, dir)
+		f.Groups[i].Paths++
+	}
+	return f
+}
+
+// commonDir is the deepest directory that both are, or lie in.
+func commonDir(a, b string) string {
+	for a != "" && b != a && !strings.HasPrefix(b, a+"/") {
+		if a = path.Dir(a); a == "." {
+			a = ""
+		}
+	}
+	return a
+}
+
+// BaseDocument is the config document of the base that comes along, of the
+// layers of the given diff IDs.
+func (r *Recovery) BaseDocument(diffIDs []v1.Hash) ([]byte, error) {
+	return r.config.baseDocument(r.config.Replay.Base, diffIDs)
+}
+
+// Recover plans the recovery. facts are those of the layers above the base,
+// lowest first.
+func (c *Config) Recover(facts []LayerFacts) (*Recovery, error) {
+	from, err := c.from(c.Replay)
+	if err != nil {
+		return nil, err
+	}
+	b := &recovering{config: c, facts: facts, args: map[string]string{}}
+	for i := c.Base.Entries; i < len(c.instructions); i++ {
+		if err := b.instruction(c.instructions[i]); err != nil {
+			return nil, err
+		}
+	}
+	b.unexplained(len(c.Source.DiffIDs))
+	b.corrections()
+	d := templates.Recovery{
+		Image: c.Source.Ref.String(), ID: c.digest, From: from, Steps: b.steps,
+		Base:  templates.Base{Name: c.Base.Name, Layers: c.Base.Layers, Evidence: c.Base.Evidence},
+		Notes: b.notes,
+	}
+	needsBase := c.needsBase(c.Replay)
+	if needsBase {
+		d.Base.Archive = BaseFile
+	}
+	for _, s := range c.Replay.Inexpressible {
+		d.Notes = append(d.Notes, "Not expressible in a Dockerfile: "+s)
+	}
+	if len(c.Replay.Cleared) > 0 {
+		d.Notes = append(d.Notes, "No Dockerfile can undo what the base sets, so FROM names the base without: "+strings.Join(c.Replay.Cleared, ", "))
+	}
+	text, err := d.Render()
+	if err != nil {
+		return nil, fmt.Errorf("recover dockerfile: %w", err)
+	}
+	return &Recovery{Dockerfile: text, Copies: b.copies, NeedsBase: needsBase, From: from, config: c}, nil
+}
+
+// recovering is a recovery on its way.
+type recovering struct {
+	config *Config
+	facts  []LayerFacts
+	steps  []templates.RecoveryStep
+	copies []Copy
+	notes  []string
+	args   map[string]string // the build arguments so far
+	next   int               // the lowest layer above the base that no instruction has brought yet, from 0
+}
+
+func (b *recovering) add(text string, comments ...string) {
+	b.steps = append(b.steps, templates.RecoveryStep{Text: text, Comments: comments})
+}
+
+// instruction adds one entry of the history.
+func (b *recovering) instruction(in history.Instruction) error {
+	l := in.Layer - b.config.Base.Layers
+	for ; l > b.next; b.next++ {
+		b.files("a layer that the history doesn't explain", b.next)
+	}
+	for _, arg := range in.BuildArgs {
+		name, value, _ := strings.Cut(arg, "=")
+		if have, ok := b.args[name]; !ok || have != value {
+			b.args[name] = value
+			b.steps = append(b.steps, templates.RecoveryStep{Arg: &history.Pair{Key: name, Value: value}})
+		}
+	}
+	switch {
+	case in.Set != nil:
+		text, err := in.Set.Dockerfile()
+		if err != nil {
+			b.add("", "not expressible: "+in.Text)
+		} else {
+			b.add(text)
+		}
+	case in.Name == "ARG":
+		// its arguments are there already
+	case in.Name == "RUN" && runsAgain(in):
+		b.add(strings.Join(templates.Layout(in.Text), "\n"), b.effect(l)...)
+	case l >= 0:
+		b.files(in.Text, l)
+	case in.Name != "FROM":
+		b.add("", in.Text)
+	}
+	if l >= b.next {
+		b.next = l + 1
+	}
+	return nil
+}
+
+// lostBody is the notation of builders for a here-document, whose lines the
+// history doesn't have.
+var lostBody = regexp.MustCompile(`<<-?\s*['"]?[A-Za-z_]`)
+
+// runsAgain tells whether a RUN's text is all that it takes to run it.
+func runsAgain(in history.Instruction) bool {
+	command := strings.TrimSpace(strings.TrimPrefix(in.Text, "RUN"))
+	if command == "" || strings.ContainsAny(command, "\x00\r") {
+		return false
+	}
+	return !lostBody.MatchString(command) && !strings.Contains(command, "\n")
+}
+
+// effect says what a layer did, as the check of a rebuild.
+func (b *recovering) effect(l int) []string {
+	if l < 0 || l >= len(b.facts) {
+		return nil
+	}
+	f := b.facts[l]
+	var did []string
+	for _, part := range []struct {
+		what string
+		layer.Count
+	}{{"added", f.Added}, {"changed", f.Changed}} {
+		if part.Paths > 0 {
+			did = append(did, fmt.Sprintf("%s %s, %s", part.what, history.Count(part.Paths, "path"), units.HumanSize(float64(part.Bytes))))
+		}
+	}
+	if n := len(f.Deleted); n > 0 {
+		var bytes int64
+		var names []string
+		for _, d := range f.Deleted {
+			bytes += d.Bytes
+			if len(names) < 3 {
+				names = append(names, "/"+d.Path)
+			}
+		}
+		if n > len(names) {
+			names = append(names, fmt.Sprintf("and %d more", n-len(names)))
+		}
+		did = append(did, fmt.Sprintf("deleted %s, %s: %s", history.Count(n, "path"), units.HumanSize(float64(bytes)), strings.Join(names, ", ")))
+	}
+	if len(did) == 0 {
+		return []string{"It changed nothing."}
+	}
+	return []string{"It " + strings.Join(did, "; it ") + "."}
+}
+
+// files adds a COPY of what a layer brings, a directory for each owner.
+func (b *recovering) files(made string, l int) {
+	if l >= len(b.facts) {
+		return
+	}
+	comments := []string{"was: " + made}
+	f := b.facts[l]
+	if len(f.Deleted) > 0 {
+		comments = append(comments, b.effect(l)...)
+	}
+	if len(f.Groups) == 0 {
+		b.add("", comments...)
+		return
+	}
+	number := len(b.dirs()) + 1
+	name := fmt.Sprintf("%02d-%s", number, label(made))
+	for _, g := range f.Groups {
+		c := Copy{Dir: name, Layer: b.config.Base.Layers + l, UID: g.UID, GID: g.GID, Below: g.Below}
+		words := []string{}
+		if g.UID != 0 || g.GID != 0 {
+			words = append(words, fmt.Sprintf("--chown=%d:%d", g.UID, g.GID))
+		}
+		if len(f.Groups) > 1 {
+			c.Dir = fmt.Sprintf("%s.%d-%d", name, g.UID, g.GID)
+		}
+		to := "/"
+		if g.Below != "" {
+			to += g.Below + "/"
+		}
+		b.copies = append(b.copies, c)
+		b.steps = append(b.steps, templates.RecoveryStep{Copy: &templates.CopyStep{Flags: words, From: c.Dir + "/", To: to}, Comments: comments})
+		comments = nil
+	}
+}
+
+// dirs are the layers that have directories already.
+func (b *recovering) dirs() map[int]bool {
+	layers := map[int]bool{}
+	for _, c := range b.copies {
+		layers[c.Layer] = true
+	}
+	return layers
+}
+
+var notInLabels = regexp.MustCompile(`[^A-Za-z0-9._]+`)
+
+// label makes a readable part of a directory's name of an instruction: COPY-app
+// of "COPY file:abc in /srv/app".
+func label(made string) string {
+	words := strings.Fields(made)
+	if len(words) == 0 {
+		return "layer"
+	}
+	name := notInLabels.ReplaceAllString(words[0], "")
+	if last := notInLabels.ReplaceAllString(path.Base(words[len(words)-1]), "-"); len(words) > 1 {
+		name += "-" + strings.Trim(last, "-.")
+	}
+	name = strings.Trim(name, "-.")
+	if name == "" {
+		return "layer"
+	}
+	return name[:min(len(name), 40)]
+}
+
+// unexplained adds the layers above the last that the history explains.
+func (b *recovering) unexplained(layers int) {
+	for ; b.next < layers-b.config.Base.Layers; b.next++ {
+		b.files("a layer that the history doesn't explain", b.next)
+	}
+}
+
+// corrections adds what the history doesn't say, or says otherwise than the
+// config.
+func (b *recovering) corrections() {
+	for _, s := range slices.Concat(b.config.Replay.Before, b.config.Replay.After) {
+		if s.Why == "" {
+			continue
+		}
+		if text, err := s.Dockerfile(); err == nil {
+			b.add(text, s.Why)
+		}
+	}
+}
