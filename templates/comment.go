@@ -46,8 +46,8 @@ func rowsComment(rows []Row) string {
 	var b strings.Builder
 	for i, r := range rows {
 		if i == mostRows-1 && len(rows) > mostRows {
-			layers, size := sumOf(rows[i:])
-			rowLine(&b, Size(size), fmt.Sprintf("… %s more, which made %s", history.Count(len(rows)-i, "instruction"), history.Count(layers, "layer")))
+			layers, bytes := sumOf(rows[i:])
+			rowLine(&b, Size(bytes), fmt.Sprintf("… %s more, which made %s", history.Count(len(rows)-i, "instruction"), history.Count(layers, "layer")))
 			break
 		}
 		r.comment(&b)
@@ -96,13 +96,13 @@ func rowLine(b *strings.Builder, head, line string) {
 	fmt.Fprintf(b, "# %8s | %s\n", head, visible(strings.TrimRightFunc(line, unicode.IsSpace)))
 }
 
-// total counts the layers that rows made, and the bytes of their files.
-func sumOf(rows []Row) (layers int, size int64) {
+// sumOf counts the layers that rows made, and the bytes of their files.
+func sumOf(rows []Row) (layers int, bytes int64) {
 	for _, r := range rows {
 		layers += r.Layers
-		size += r.Size
+		bytes += r.Size
 	}
-	return layers, size
+	return layers, bytes
 }
 
 // listComment returns the comment lines of a list under a heading: one item a

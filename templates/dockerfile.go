@@ -83,8 +83,8 @@ var dockerfileTemplate = template.Must(template.New("Dockerfile").Funcs(template
 		return out
 	},
 	"sum": func(rows []Row) string {
-		layers, size := sumOf(rows)
-		return history.Count(layers, "layer") + ", " + Size(size)
+		layers, bytes := sumOf(rows)
+		return history.Count(layers, "layer") + ", " + Size(bytes)
 	},
 }).Parse(dockerfileText))
 

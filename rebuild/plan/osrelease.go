@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/go-units"
-
 	"docker-flatten/history"
 	"docker-flatten/rebuild/layer"
 	"docker-flatten/templates"
@@ -38,7 +36,7 @@ func (c *Config) describeBase(tree *layer.Merged, base *history.Image) templates
 	if name == "" {
 		name = "an unknown system"
 	}
-	b.System = sentence(name, packages(system), units.HumanSize(float64(size)), built)
+	b.System = sentence(name, packages(system), templates.Size(size), built)
 	for _, v := range base.Config.Env {
 		if v != "PATH="+history.DefaultPath {
 			b.Env = append(b.Env, v)

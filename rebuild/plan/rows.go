@@ -82,6 +82,9 @@ func works(ins history.Instruction) bool {
 func firstArgs(instructions []history.Instruction) map[string]string {
 	first := map[string]string{}
 	for _, ins := range instructions {
+		if ins.Name == "ARG" {
+			continue
+		}
 		for _, a := range ins.BuildArgs {
 			name, value, _ := strings.Cut(a, "=")
 			if _, ok := first[name]; !ok {
