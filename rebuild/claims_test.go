@@ -318,3 +318,14 @@ func pushTo(t *testing.T, l ociLayout, to string, d v1.Descriptor) {
 		t.Fatal(err)
 	}
 }
+
+// An index's entry may name the base in place of the manifest; what can't be
+// looked up names the guess.
+func TestIndexEntryNamesTheBase(t *testing.T) {
+	l := newLayout(t)
+	app := l.image(t, appImage())
+	app.Annotations = map[string]string{saysName: "example.com/base:1"}
+	l.name(t, l.index(t, nil, app), "app")
+	checkBase(t, dryRun(t, image.Ref{Transport: image.Layout, Path: l.dir}, false),
+		templates.BaseReport{Name: "example.com/base:1", Layers: 1, Kind: "annotation", Evidence: "guessed"})
+}
