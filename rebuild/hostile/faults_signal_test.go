@@ -53,7 +53,7 @@ func destinations() []destination {
 				named(t, p, im)
 				checkStored(t, p.path("out/layout"), "other", app("other=x"))
 			}},
-		{name: "over-an-old-archive", args: []string{"-o", "out/image.tar"}, after: readBack("out/image.tar"), keeps: []string{"out/image.tar"},
+		{name: "over-an-old-archive", args: []string{"--force", "-o", "out/image.tar"}, after: readBack("out/image.tar"), keeps: []string{"out/image.tar"},
 			before: func(p *place) {
 				must(os.WriteFile(p.path("out/image.tar"), archive(app("old=x")).tar(), 0o644))
 			}},
