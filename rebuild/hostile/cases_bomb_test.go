@@ -275,12 +275,12 @@ func bombCases() []hostileCase {
 			l := of("f=x")
 			return image{layers: many(5000, func(int) layer { return l })}
 		}, want: want{code: -1}},
-		{name: "100000-images", why: "an archive of 100,000 images: the error names a few", make: func(p *place) string {
+		{name: "100000-images", why: "an archive that lists one image 100,000 times, each under another name", make: func(p *place) string {
 			f := archive(plain())
 			entry := strings.Trim(string(f.get("manifest.json")), "[]")
 			list := many(100000, func(i int) string { return strings.Replace(entry, "app:1", fmt.Sprintf("app:%d", i), 1) })
 			return p.file("image.tar", f.set("manifest.json", []byte("["+strings.Join(list, ",")+"]")).tar())
-		}, want: fails(`100,?000 images`)},
+		}, want: survives(nil)},
 		{name: "100000-images-wrong-name", why: "and so does the hint", make: func(p *place) string {
 			f := archive(plain())
 			entry := strings.Trim(string(f.get("manifest.json")), "[]")
@@ -289,10 +289,10 @@ func bombCases() []hostileCase {
 		}, want: fails(`no such image`)},
 		{name: "20000-names-of-layout", why: "a layout of 20,000 names", layout: layout(plain()).index(many(20000, func(i int) object {
 			return with(descriptor(ociManifest, encode(plain().manifest())), "annotations", object{"org.opencontainers.image.ref.name": fmt.Sprint("n", i)})
-		})...), want: fails(`images`)},
+		})...), want: survives(nil)},
 		{name: "legacy-20000", why: "a chain of 20,000 layers in the oldest form", make: func(p *place) string {
 			return p.file("image.tar", legacy(20000).tar())
-		}, want: survives(nil), memory: 400 << 20},
+		}, want: survives(nil), memory: 400 << 20, time: time.Minute},
 		{name: "legacy-loop", why: "a chain that bites its tail", tar: legacy(5).set("i4/json", []byte(`{"id":"i4","parent":"i0"}`)).tar(), want: fails(``)},
 		{name: "legacy-itself", why: "a layer that is its own parent", tar: legacy(1).set("i0/json", []byte(`{"id":"i0","parent":"i0"}`)).tar(), want: fails(``)},
 	}

@@ -15,10 +15,11 @@ type gunzips struct{ archiver.Gz }
 
 // OpenReader returns what r holds, uncompressed.
 func (gunzips) OpenReader(r io.Reader) (io.ReadCloser, error) {
-	in, ok := r.(*bufio.Reader)
+	b, ok := r.(*bufio.Reader)
 	if !ok {
-		in = bufio.NewReader(r)
+		b = bufio.NewReader(r)
 	}
+	in := &toItsEnd{Reader: b}
 	z, err := pgzip.NewReader(in)
 	if err != nil {
 		return nil, err
@@ -35,7 +36,7 @@ const bigMember = 1 << 20
 // big it decompresses ahead; from the first small one on it doesn't: there may be
 // tens of thousands of them, one a file (eStargz).
 type gunzip struct {
-	in    *bufio.Reader
+	in    *toItsEnd
 	ahead *pgzip.Reader // nil once small has the rest
 	small *gzip.Reader
 	n     int64 // bytes of ahead's member
@@ -55,6 +56,10 @@ func (g *gunzip) Read(p []byte) (int, error) {
 			}
 			continue
 		}
+		if g.in.ended { // the member's checksum and length should have come
+			g.err = io.ErrUnexpectedEOF
+			return n, g.err
+		}
 		if g.err = g.next(); g.err != nil {
 			return n, g.err
 		}
@@ -63,6 +68,25 @@ func (g *gunzip) Read(p []byte) (int, error) {
 		}
 	}
 	return g.small.Read(p)
+}
+
+// toItsEnd notes that somebody asked for more than there is. pgzip takes a member
+// without its checksum and length for a whole one.
+type toItsEnd struct {
+	*bufio.Reader
+	ended bool
+}
+
+func (r *toItsEnd) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.ended = r.ended || err == io.EOF
+	return n, err
+}
+
+func (r *toItsEnd) ReadByte() (byte, error) {
+	c, err := r.Reader.ReadByte()
+	r.ended = r.ended || err == io.EOF
+	return c, err
 }
 
 // next begins the next member; io.EOF if there is none.

@@ -95,6 +95,10 @@ func (l *Layer) Kind() string {
 // was read are known to be right; if they aren't, the error says so in the
 // place of io.EOF.
 func (l *Layer) Reader(ctx context.Context) (io.ReadCloser, error) {
+	if l.file != nil && l.desc.Size != 0 && l.file.Size() != l.desc.Size {
+		// The digest would tell as well, but only at the end of what may be long.
+		return nil, &Error{Op: "read", Object: l.object, Err: Detail(ErrDigest, "it has %d bytes, its descriptor says %d", l.file.Size(), l.desc.Size)}
+	}
 	raw, err := l.open(ctx)
 	if err != nil {
 		return nil, err

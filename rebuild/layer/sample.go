@@ -2,6 +2,8 @@ package layer
 
 import (
 	"fmt"
+	"io"
+	"sync"
 
 	"github.com/klauspost/compress/flate"
 )
@@ -15,6 +17,16 @@ type Sample struct {
 	in, out int64 // of what was compressed
 	packer  *flate.Writer
 }
+
+// packers are compressors at rest: one takes more than a megabyte, and an image
+// may have thousands of small layers.
+var packers = sync.Pool{New: func() any {
+	z, err := flate.NewWriter(io.Discard, flate.DefaultCompression)
+	if err != nil {
+		panic(fmt.Sprintf("flate refuses its own default level: %v", err))
+	}
+	return z
+}}
 
 const (
 	samplePiece = 64 << 10
@@ -41,10 +53,8 @@ func (s *Sample) Write(p []byte) (int, error) {
 
 func (s *Sample) take(piece []byte) {
 	if s.packer == nil {
-		var err error
-		if s.packer, err = flate.NewWriter((*sampled)(s), flate.DefaultCompression); err != nil {
-			panic(fmt.Sprintf("flate refuses its own default level: %v", err))
-		}
+		s.packer = packers.Get().(*flate.Writer)
+		s.packer.Reset((*sampled)(s))
 	}
 	s.packer.Write(piece) // sampled takes all
 	s.in += int64(len(piece))
@@ -65,6 +75,7 @@ func (s *Sample) Share() float64 {
 		return 1
 	}
 	s.packer.Close() // sampled takes all
+	packers.Put(s.packer)
 	s.packer = nil
 	return float64(s.out) / float64(s.in)
 }

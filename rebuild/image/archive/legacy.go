@@ -63,10 +63,12 @@ func (ix *Tar) legacyImage(ctx context.Context, m SavedImage, ref image.Ref) (*i
 	var chain []legacyLayer // topmost first
 	var ids []string
 	var top []byte
+	seen := map[string]bool{}
 	for id := m.Config; id != ""; {
-		if slices.Contains(ids, id) {
+		if seen[id] {
 			return fail(fmt.Errorf("layer %s is its own ancestor", id))
 		}
+		seen[id] = true
 		raw, err := ix.Document(id + "/json")
 		if err != nil {
 			return nil, err
