@@ -24,7 +24,7 @@ import (
 // How much is borne with a registry.
 const (
 	tries          = 5                         // of one request, or of one upload
-	firstPause     = time.Second               // after a failure; it doubles with each one that follows, or is the silence time-out if that is shorter
+	firstPause     = time.Second               // after a failure; it doubles with each one that follows, or is a part of the silence time-out if that is short
 	longestPause   = time.Minute               // that a registry may ask for with Retry-After
 	mostRedirects  = 10                        // of one request
 	storing        = 5                         // times the silence time-out: how long a registry may take to answer once it got a blob or manifest, which it stores first
@@ -211,7 +211,7 @@ func (c *client) failed(host string, asked time.Duration) {
 		c.hosts[host] = t
 	}
 	if now := time.Now(); !now.Before(t.until) {
-		t.until = now.Add(min(min(firstPause, c.silence)<<min(t.failures, tries), longestPause))
+		t.until = now.Add(min(min(firstPause, c.silence/20)<<min(t.failures, tries), longestPause))
 		t.failures++
 	}
 	if until := time.Now().Add(min(asked, longestPause)); until.After(t.until) {
