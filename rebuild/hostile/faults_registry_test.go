@@ -168,10 +168,14 @@ func slowly(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		w.Header()[k] = v
 	}
 	w.WriteHeader(rec.Code)
-	for i := range 5 {
-		_, _ = w.Write(b[len(b)*i/5 : len(b)*(i+1)/5])
+	if len(b) == 0 {
+		return
+	}
+	const pieces = 12
+	for i := range pieces {
+		_, _ = w.Write(b[len(b)*i/pieces : len(b)*(i+1)/pieces])
 		w.(http.Flusher).Flush()
-		time.Sleep(400 * time.Millisecond)
+		time.Sleep(150 * time.Millisecond)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -23,13 +24,13 @@ import (
 
 // How much is borne with a registry.
 const (
-	tries          = 5                         // of one request, or of one upload
-	firstPause     = time.Second               // after a failure; it doubles with each one that follows, or is a part of the silence time-out if that is short
-	longestPause   = time.Minute               // that a registry may ask for with Retry-After
-	mostRedirects  = 10                        // of one request
-	storing        = 5                         // times the silence time-out: how long a registry may take to answer once it got a blob or manifest, which it stores first
-	longestMessage = 16 << 10                  // bytes that are read of the answer to a failed request
-	document       = 2 * image.LargestDocument // bytes that are read of any answer but a blob
+	tries          = 5           // of one request, or of one upload
+	firstPause     = time.Second // after a failure; it doubles with each one that follows, or is a part of the silence time-out if that is short
+	longestPause   = time.Minute // that a registry may ask for with Retry-After
+	mostRedirects  = 10          // of one request
+	storing        = 5           // times the silence time-out: how long a registry may take to answer once it got a blob or manifest, which it stores first
+	longestMessage = 16 << 10    // bytes that are read of the answer to a failed request
+	document       = 16 << 20    // bytes that are read of any answer but a blob: registries take manifests of 4 MiB
 )
 
 // client sends requests to registries. It connects, and reads, with patience
@@ -103,7 +104,7 @@ func retries(err error) bool {
 
 // isBroken tells whether an error is that of a connection that broke.
 func isBroken(err error) bool {
-	for _, broken := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE} {
+	for _, broken := range []error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, net.ErrClosed} {
 		if errors.Is(err, broken) {
 			return true
 		}
