@@ -228,6 +228,9 @@ func TestEveryRouteGivesTheSameImage(t *testing.T) {
 		if i == 0 {
 			o.Base = keep("4") // copied as it is
 		}
+		if route.to.Transport == image.Registry {
+			o.Tags = nil // app:flat would be a name of another registry
+		}
 		report, err := Flatten(context.Background(), o)
 		if err != nil {
 			t.Fatal(err)
