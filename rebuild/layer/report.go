@@ -1,10 +1,5 @@
 package layer
 
-import (
-	"cmp"
-	"slices"
-)
-
 // Count is a number of paths and the bytes of the files among them.
 type Count struct {
 	Paths int
@@ -84,35 +79,6 @@ type Waste struct {
 	Bytes   int64
 	By      int  // the layer that took it away
 	Deleted bool // it was deleted; otherwise overwritten
-}
-
-// Wasted gives the n largest files of the upper layers that the image doesn't
-// show, largest first.
-func (m *Merged) Wasted(n int) []Waste {
-	a := m.a
-	live := m.live()
-	var out []Waste
-	order := func(p, q Waste) int {
-		return cmp.Or(cmp.Compare(q.Bytes, p.Bytes), cmp.Compare(p.Layer, q.Layer), cmp.Compare(p.Path, q.Path))
-	}
-	for l := a.base; l < len(a.layers); l++ {
-		x := a.layers[l]
-		for i := range x.entries.n {
-			e := x.entries.at(i)
-			id := a.starts[l] + uint32(i)
-			f := m.fates[id]
-			if e.size == 0 || f == 0 || live.has(id) {
-				continue
-			}
-			out = append(out, Waste{Path: x.name(e), Layer: l, Bytes: e.size, By: f.layer(), Deleted: f.deleted()})
-			if len(out) >= 2*n+64 {
-				slices.SortFunc(out, order)
-				out = out[:n]
-			}
-		}
-	}
-	slices.SortFunc(out, order)
-	return out[:min(n, len(out))]
 }
 
 // Deletion is something of the base that the merged layer takes away.

@@ -42,9 +42,6 @@ func TestUsage(t *testing.T) {
 	if have := m.Usage(); !slices.Equal(have, want) {
 		t.Errorf("\n%+v\n%+v", have, want)
 	}
-	if have := m.Wasted(9); !slices.Equal(have, []Waste{{Path: "u/tmp", Layer: 1, Bytes: 5, By: 2, Deleted: true}}) {
-		t.Errorf("%+v", have)
-	}
 	if m.Paths() != 7 || m.Bytes() != 21 {
 		t.Errorf("%d paths, %d bytes", m.Paths(), m.Bytes())
 	}
@@ -56,7 +53,7 @@ func TestWastedIsSortedAndCut(t *testing.T) {
 		l = append(l, file(string(rune('a'+i%26))+string(rune('a'+i/26)), string(make([]byte, i))))
 	}
 	m, _ := merge(t, tarsOf(t, [][]ent{l, l, of()}), 0)
-	w := m.Wasted(3)
+	w := m.Account(Limits{Wasted: 3}).Wasted
 	if len(w) != 3 || w[0].Bytes != 299 || w[1].Bytes != 298 || w[2].Bytes != 297 || w[0].Deleted || w[0].By != 1 || w[0].Layer != 0 {
 		t.Errorf("%+v", w)
 	}
