@@ -31,6 +31,7 @@ import (
 	"docker-flatten/rebuild/maker"
 	"docker-flatten/rebuild/plan"
 	"docker-flatten/rebuild/progress"
+	"docker-flatten/rebuild/version"
 	"docker-flatten/templates"
 )
 
@@ -79,7 +80,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, templates.Usage)
 		return 0
 	case c.version:
-		fmt.Fprintln(stdout, version())
+		fmt.Fprintln(stdout, version.String())
 		return 0
 	case c.completion != "":
 		script, err := templates.Completion(c.completion)
@@ -416,7 +417,7 @@ func printPluginMetadata(w io.Writer) int {
 	err := json.NewEncoder(w).Encode(metadata.Metadata{
 		SchemaVersion:    "0.1.0",
 		Vendor:           "docker-flatten",
-		Version:          moduleVersion(),
+		Version:          version.Number(),
 		ShortDescription: "Flatten an image to its base plus one layer",
 	})
 	if err != nil {
@@ -461,29 +462,4 @@ func oneLine(s string) string {
 		}
 	}
 	return templates.OneLine(strings.Join(lines, "; "))
-}
-
-// moduleVersion is the version that the go command recorded in this binary.
-func moduleVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
-	}
-	return info.Main.Version
-}
-
-// version says version and commit, as far as the go command recorded them.
-func version() string {
-	commit := "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				commit = s.Value
-			case s.Key == "vcs.modified" && s.Value == "true":
-				commit += " (modified)"
-			}
-		}
-	}
-	return "docker-flatten " + moduleVersion() + ", commit " + commit
 }
