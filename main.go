@@ -172,10 +172,10 @@ type command struct {
 
 // arguments are the texts and switches of a command line.
 type arguments struct {
-	tags, reports                                                 []string
-	base, output, context, builder, platform, dockerfile          string
-	compression, verify, progress, completion                     string
-	dryRun, noCache, offline, force, json, quiet, version, isHelp bool
+	tags, reports                                                           []string
+	base, output, context, builder, platform, dockerfile                    string
+	compression, verify, progress, completion                               string
+	dryRun, noCache, offline, insecure, force, json, quiet, version, isHelp bool
 }
 
 // options returns the set of options, which it reads into a.
@@ -194,6 +194,7 @@ func options(a *arguments) *pflag.FlagSet {
 	f.BoolVar(&a.dryRun, "dry-run", false, "")
 	f.BoolVar(&a.noCache, "no-cache", false, "")
 	f.BoolVar(&a.offline, "offline", false, "")
+	f.BoolVar(&a.insecure, "insecure", false, "")
 	f.BoolVar(&a.force, "force", false, "")
 	f.BoolVar(&a.json, "json", false, "")
 	f.StringVar(&a.progress, "progress", "auto", "")
@@ -274,7 +275,7 @@ func suggest(f *pflag.FlagSet, unknown *pflag.NotExistError) error {
 func (a *arguments) job(f *pflag.FlagSet) (rebuild.Options, error) {
 	o := rebuild.Options{
 		Tags: a.tags, Context: a.context, Reports: a.reports, Platform: a.platform,
-		DryRun: a.dryRun, NoCache: a.noCache, Offline: a.offline, Force: a.force,
+		DryRun: a.dryRun, NoCache: a.noCache, Offline: a.offline, Insecure: a.insecure, Force: a.force,
 	}
 	switch a.dockerfile {
 	case "flattened":

@@ -151,6 +151,7 @@ func siblings(ctx context.Context, im *image.Image, beside image.Beside) []nearI
 // lookup asks registries for what claims name: for the digest in the repository
 // that the image came from, then for it under its name, at last for the name.
 type lookup struct {
+	registry   string // of the image
 	repository string // of the image
 	diffIDs    []v1.Hash
 	opt        image.Options
@@ -161,9 +162,9 @@ type lookup struct {
 func newLookup(im *image.Image, opt image.Options) *lookup {
 	l := &lookup{diffIDs: im.DiffIDs, left: mostLookups}
 	if named, err := reference.ParseNormalizedNamed(im.Ref.Name); err == nil {
-		l.repository = reference.FamiliarName(named)
+		l.registry, l.repository = reference.Domain(named), reference.FamiliarName(named)
 	}
-	l.opt = image.Options{Platform: im.Platform.String(), TempDir: opt.TempDir}
+	l.opt = image.Options{Platform: im.Platform.String(), TempDir: opt.TempDir, Insecure: opt.Insecure}
 	return l
 }
 
@@ -207,7 +208,11 @@ func (l *lookup) read(ctx context.Context, ref string) (*image.Image, *history.I
 	if l.left--; l.left < 0 || ctx.Err() != nil {
 		return nil, nil
 	}
-	src, err := place.Open(ctx, image.Ref{Transport: image.Registry, Name: ref}, l.opt)
+	opt := l.opt
+	if named, err := reference.ParseNormalizedNamed(ref); err != nil || reference.Domain(named) != l.registry {
+		opt.Insecure = false // the user spoke of the registries named on the command line, the image may name any
+	}
+	src, err := place.Open(ctx, image.Ref{Transport: image.Registry, Name: ref}, opt)
 	if err != nil {
 		if !errors.Is(err, image.ErrNoImage) && !errors.Is(err, image.ErrUnauthorized) { // a hub denies what isn't there
 			l.failed = err

@@ -168,7 +168,7 @@ func (o *Options) imageOptions(report *templates.Report) image.Options {
 		display = progress.Silent
 	}
 	return image.Options{
-		Platform: o.Platform, Client: o.Client, Timeout: o.Timeout, Display: display, Compression: o.Compression, Force: o.Force, Stdout: o.Stdout,
+		Platform: o.Platform, Client: o.Client, Timeout: o.Timeout, Insecure: o.Insecure, Display: display, Compression: o.Compression, Force: o.Force, Stdout: o.Stdout,
 		Warn: func(line string) {
 			report.Warnings = append(report.Warnings, line)
 			display.Note("warning: " + line)

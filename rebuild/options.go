@@ -31,6 +31,7 @@ type Options struct {
 	Platform    string // os/arch[/variant]; "" = every platform of an index
 	Compression image.Compression
 	Verify      maker.Verify
+	Insecure    bool          // registries may speak plain HTTP, and have any certificate
 	Offline     bool          // ask no registry but for the images that are named
 	DryRun      bool          // stop before anything is built
 	NoCache     bool          // don't look for an earlier result

@@ -67,6 +67,7 @@ complete -c docker-flatten -l progress -x -a 'auto tty plain none' -d 'How progr
 complete -c docker-flatten -l dockerfile -x -a 'flattened original' -d 'Which Dockerfile to write'
 complete -c docker-flatten -l no-cache -d 'Do it again even if the result is there'
 complete -c docker-flatten -l offline -d "Don't ask registries for the base"
+complete -c docker-flatten -l insecure -d 'Let registries speak plain HTTP'
 complete -c docker-flatten -l force -d 'Replace a file that is no earlier result'
 complete -c docker-flatten -s q -l quiet -d 'Only the product and errors'
 complete -c docker-flatten -l completion -x -a 'bash zsh fish' -d 'Print a completion script'

@@ -64,6 +64,7 @@ _docker-flatten() {
         '--dockerfile=[which Dockerfile to write]:form:(flattened original)' \
         '--no-cache[do it again even if the result is there]' \
         '--offline[ask no registry for the base]' \
+        '--insecure[let registries speak plain HTTP]' \
         '--force[replace a file that is no earlier result]' \
         '(-q --quiet)'{-q,--quiet}'[only the product and errors]' \
         '(- *)--completion=[print a completion script]:shell:(bash zsh fish)' \

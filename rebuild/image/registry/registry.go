@@ -22,7 +22,8 @@ import (
 
 // repository is a repository of a registry, as an image.BlobStore. Credentials
 // come from docker's configuration and its helpers; a registry on a loopback
-// address is spoken to over plain HTTP (go-containerregistry, name.Registry).
+// address may speak plain HTTP (go-containerregistry, name.Registry), others only
+// if they are called insecure.
 type repository struct {
 	ref    name.Reference
 	client *client
@@ -31,7 +32,7 @@ type repository struct {
 
 // Open opens the image or index that the reference names.
 func Open(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source, error) {
-	named, err := name.ParseReference(ref.Name)
+	named, err := name.ParseReference(ref.Name, naming(opt)...)
 	if err != nil {
 		return nil, &image.Error{Op: "open", Object: ref.String(), Err: err}
 	}
@@ -130,7 +131,9 @@ func explain(op, object string, err error) error {
 		e.Err = fmt.Errorf("the registry isn't reachable: %w", dial)
 		return e
 	case !errors.As(err, &said):
-		e.Err = briefError{err}
+		if e.Err = (briefError{err}); isUntrusted(err) {
+			e.Hint = insecureHint
+		}
 		return e
 	}
 	switch said.StatusCode {

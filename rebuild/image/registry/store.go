@@ -33,7 +33,7 @@ func Prepare(ctx context.Context, ref image.Ref, names []string, opt image.Optio
 	fail := func(err error, hint string) (image.Place, error) {
 		return nil, &image.Error{Op: "store to", Object: ref.String(), Err: err, Hint: hint}
 	}
-	own, err := name.ParseReference(ref.Name)
+	own, err := name.ParseReference(ref.Name, naming(opt)...)
 	if err != nil {
 		return fail(err, "")
 	}
@@ -43,7 +43,7 @@ func Prepare(ctx context.Context, ref image.Ref, names []string, opt image.Optio
 	}
 	p := &place{ref: ref, tags: []name.Tag{tag}, opt: opt, client: newClient(opt)}
 	for _, n := range image.AllNames(ref.Name, names)[1:] {
-		tag, err := name.NewTag(n)
+		tag, err := name.NewTag(n, naming(opt)...)
 		if err != nil {
 			return fail(fmt.Errorf("name %s: %w", n, err), "")
 		}
@@ -110,14 +110,14 @@ func (p *place) origin(im *image.Image) (name.Reference, bool) {
 	if im == nil || im.Ref.Transport != image.Registry {
 		return nil, false
 	}
-	ref, err := name.ParseReference(im.Ref.Name)
+	ref, err := name.ParseReference(im.Ref.Name, naming(p.opt)...)
 	return ref, err == nil && ref.Context().Registry == p.tags[0].Context().Registry
 }
 
 // Existing looks at what the tags mean.
 func (p *place) Existing(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Found, error) {
 	for _, tag := range p.tags {
-		old, err := Open(ctx, image.Ref{Transport: image.Registry, Name: tag.String()}, image.Options{TempDir: p.opt.TempDir, Timeout: p.opt.Timeout})
+		old, err := Open(ctx, image.Ref{Transport: image.Registry, Name: tag.String()}, image.Options{TempDir: p.opt.TempDir, Timeout: p.opt.Timeout, Insecure: p.opt.Insecure})
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

@@ -39,8 +39,9 @@ const (
 // too much to do, time to recover. It doesn't send anything again: go-containerregistry does, as
 // retries says.
 type client struct {
-	silence time.Duration
-	next    http.RoundTripper
+	silence  time.Duration
+	insecure bool
+	next     http.RoundTripper
 
 	mu    sync.Mutex
 	hosts map[string]*trouble
@@ -53,7 +54,7 @@ type trouble struct {
 }
 
 func newClient(opt image.Options) *client {
-	return &client{silence: cmp.Or(opt.Timeout, silence.Default), next: remote.DefaultTransport, hosts: map[string]*trouble{}}
+	return &client{silence: cmp.Or(opt.Timeout, silence.Default), insecure: opt.Insecure, next: connections(opt), hosts: map[string]*trouble{}}
 }
 
 // options are go-containerregistry's for this client.
@@ -120,6 +121,11 @@ func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 		first = first.Response.Request
 		if redirects++; redirects > mostRedirects {
 			return nil, fmt.Errorf("more than %d redirects, the last one to %s", mostRedirects, shortened(r.URL.Host))
+		}
+	}
+	if !c.insecure {
+		if err := checkPlain(r); err != nil {
+			return nil, err
 		}
 	}
 	if err := c.rest(r); err != nil {
