@@ -132,7 +132,7 @@ func (w Bundling) layers(ctx context.Context, n *Made, c Compression, convert bo
 		l := &resultLayer{desc: b.desc, raw: b.raw, layer: b, from: n.New.From}
 		if b.raw == nil {
 			var err error
-			if l, err = w.described(ctx, b, c); err != nil {
+			if l, err = w.described(ctx, n.New.From, b, c); err != nil {
 				return nil, err
 			}
 		} else if convert {
@@ -149,10 +149,10 @@ func (w Bundling) layers(ctx context.Context, n *Made, c Compression, convert bo
 	return layers, nil
 }
 
-// described makes a descriptor for a layer that has none, and compresses it if
+// described makes a descriptor for a layer of from that has none, and compresses it if
 // it must be: because a registry would keep it uncompressed, or because no
 // media type says how it is compressed.
-func (w Bundling) described(ctx context.Context, b *Layer, c Compression) (*resultLayer, error) {
+func (w Bundling) described(ctx context.Context, from *Image, b *Layer, c Compression) (*resultLayer, error) {
 	if err := b.Check(ctx); err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (w Bundling) described(ctx context.Context, b *Layer, c Compression) (*resu
 	case kind == Gzip, kind == Zstandard, kind == Uncompressed && (!w.CompressPlain || c.Kind == Uncompressed):
 		return &resultLayer{
 			desc:  v1.Descriptor{MediaType: layerType(kind, true), Digest: b.learnt.digest, Size: b.learnt.size},
-			layer: b,
+			layer: b, from: from,
 		}, nil
 	}
 	f, err := w.Spools.Create()

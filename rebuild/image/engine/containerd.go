@@ -30,15 +30,14 @@ func (p *place) storeLayout(ctx context.Context, images []image.NewImage, index 
 		if err != nil {
 			return nil, err
 		}
-		if has && n.From.Manifest != nil { // without descriptors of its own the base isn't what the engine has
-			omitted[n.From] = true
-		}
+		omitted[n.From] = has
 	}
 	id := b.Root.Digest.String()
 	wasThere, err := p.has(ctx, id)
 	if err != nil {
 		return nil, err
 	}
+	inEngine := func(it image.Item) bool { return omitted[it.From] } // it has what is as it stores it
 	load := func(omit func(image.Item) bool) (*image.Stored, error) {
 		records, err := oci.Records(b, omit)
 		if err != nil {
@@ -59,9 +58,9 @@ func (p *place) storeLayout(ctx context.Context, images []image.NewImage, index 
 		}
 		return nil, err
 	}
-	stored, err = load(func(it image.Item) bool { return omitted[it.From] })
+	stored, err = load(inEngine)
 	var refused *refusedError
-	if len(omitted) > 0 && ctx.Err() == nil && (errors.As(err, &refused) || isNotFound(err)) {
+	if slices.ContainsFunc(b.Layers, inEngine) && ctx.Err() == nil && (errors.As(err, &refused) || isNotFound(err)) {
 		return load(nil)
 	}
 	return stored, err

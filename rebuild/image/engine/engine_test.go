@@ -16,6 +16,7 @@ import (
 
 	"github.com/docker/docker/client"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/image/engine"
@@ -103,6 +104,25 @@ func savedBlobs(im imagetest.Raw) []byte {
 	raw, err := json.Marshal([]imagetest.Saved{saved})
 	imagetest.Must(err)
 	return append(f, "index.json", imagetest.Index(imagetest.Entry{Kind: "application/vnd.oci.image.index.v1+json", Doc: inner}), "manifest.json", raw, "oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)).Tar()
+}
+
+// savedLoaded is im as the containerd store saves it after docker load brought it
+// uncompressed: the engine has made its manifest, which only restates the diff IDs.
+func savedLoaded(im imagetest.Raw) []byte {
+	m := v1.Manifest{SchemaVersion: 2, MediaType: types.DockerManifestSchema2, Config: v1.Descriptor{MediaType: types.DockerConfigJSON, Digest: imagetest.Digest(im.Config()), Size: int64(len(im.Config()))}}
+	saved := imagetest.Saved{Config: image.BlobPath(m.Config.Digest)}
+	f := imagetest.Members{saved.Config, im.Config()}
+	for _, l := range im.Layers {
+		d := v1.Descriptor{MediaType: types.DockerUncompressedLayer, Digest: imagetest.Digest(l), Size: int64(len(l))}
+		m.Layers = append(m.Layers, d)
+		saved.Layers = append(saved.Layers, image.BlobPath(d.Digest))
+		f = append(f, image.BlobPath(d.Digest), l)
+	}
+	doc, err := json.Marshal(m)
+	imagetest.Must(err)
+	raw, err := json.Marshal([]imagetest.Saved{saved})
+	imagetest.Must(err)
+	return append(f, image.BlobPath(imagetest.Digest(doc)), doc, "index.json", imagetest.Index(imagetest.Entry{Kind: types.DockerManifestSchema2, Doc: doc}), "manifest.json", raw).Tar()
 }
 
 // savedPodman is im as podman saves it.
@@ -225,6 +245,51 @@ func TestEngineStreamIsNotSpooled(t *testing.T) {
 	}
 }
 
+// A platform is asked for only where an image has several, and not a second time
+// where the engine doesn't find one that it has told.
+func TestPlatformIsAskedForWhereThereAreSeveral(t *testing.T) {
+	platform := `{"architecture":"amd64","os":"linux"}`
+	for name, c := range map[string]struct {
+		others int
+		fussy  bool
+		asked  []string
+	}{
+		"one image":            {0, true, []string{""}},
+		"several":              {1, false, []string{platform}},
+		"several, and refused": {1, true, []string{platform, ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, opt := newFakeEngine(t, engine.Containerd)
+			id := imagetest.Digest([]byte("index")).String()
+			e.add(gz, id, savedBlobs(gz))
+			e.images[id].others, e.fussy = c.others, c.fussy
+			imagetest.SameLayers(t, imagetest.ReadAll(t, imagetest.Open(t, "demo:1", opt).Images[0]), gz.Layers)
+			if !slices.Equal(e.saves, c.asked) {
+				t.Errorf("saves were asked for %q, not %q", e.saves, c.asked)
+			}
+		})
+	}
+}
+
+// What an engine saves of all platforms has the wanted one found by its layers.
+func TestOneOfSeveralSavedImagesIsFound(t *testing.T) {
+	other := imagetest.Raw{Platform: "linux/arm64", Layers: [][]byte{imagetest.Tar("other")}}
+	one := imagetest.Raw{Names: []string{"demo:1"}, Layers: [][]byte{imagetest.Base, imagetest.Upper}}
+	for name, images := range map[string][]imagetest.Raw{"first": {one, other}, "second": {other, one}} {
+		e, opt := newFakeEngine(t, engine.Containerd)
+		id := imagetest.Digest([]byte("index")).String()
+		e.add(one, id, imagetest.DockerArchive(images...))
+		layers, im, err := imagetest.ReadLayers(imagetest.Open(t, "demo:1", opt).Images[0], nil)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		imagetest.SameLayers(t, layers, one.Layers)
+		if !bytes.Equal(im.Config, one.Config()) {
+			t.Errorf("%s: config is %s", name, im.Config)
+		}
+	}
+}
+
 func TestDamagedEngineStream(t *testing.T) {
 	whole := saved2010(imagetest.Three)
 	id := imagetest.Digest(imagetest.Three.Config()).String()
@@ -300,7 +365,12 @@ func TestNoEngine(t *testing.T) {
 // toFakeEngine stores the flattened image of a docker-archive, or of the engine
 // itself, in a fake engine.
 func toFakeEngine(t *testing.T, opt image.Options, from string, change func(*image.NewImage)) (*image.Stored, error) {
-	_, im, err := imagetest.ReadLayers(imagetest.Open(t, from, opt).Images[0], func(i int) bool { return true })
+	p, err := engine.Prepare(t.Context(), imagetest.Ref(t, "docker-daemon:demo:flat"), []string{"demo:flat", "demo:second"}, opt)
+	imagetest.Must(err)
+	opened := imagetest.Open(t, from, opt).Images[0]
+	reads, err := p.ReadsBase(t.Context(), opened, 1)
+	imagetest.Must(err)
+	_, im, err := imagetest.ReadLayers(opened, func(i int) bool { return i > 0 || reads })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,8 +378,6 @@ func toFakeEngine(t *testing.T, opt image.Options, from string, change func(*ima
 	if change != nil {
 		change(&n)
 	}
-	p, err := engine.Prepare(t.Context(), imagetest.Ref(t, "docker-daemon:demo:flat"), []string{"demo:flat", "demo:second"}, opt)
-	imagetest.Must(err)
 	return imagetest.StoreIn(t.Context(), p, []image.NewImage{n}, nil)
 }
 
@@ -329,6 +397,7 @@ func TestEngineGetsWhatItLacks(t *testing.T) {
 		"graphdriver, from an archive":                         {engine.Graphdriver, nil, false, false, false, 1},
 		"graphdriver with the imagetest.Base, from an archive": {engine.Graphdriver, nil, true, false, true, 1},
 		"containerd store, from itself":                        {engine.Containerd, savedBlobs(gz), false, false, true, 1},
+		"containerd store, loaded uncompressed, from itself":   {engine.Containerd, savedLoaded(imagetest.Three), false, false, true, 1},
 		"containerd store that insists on all":                 {engine.Containerd, savedBlobs(gz), false, true, false, 2},
 		"containerd store, from an archive":                    {engine.Containerd, nil, false, false, false, 1},
 		"podman, from itself":                                  {engine.Podman, savedPodman(imagetest.Three), false, false, false, 1},
@@ -356,6 +425,9 @@ func TestEngineGetsWhatItLacks(t *testing.T) {
 			})
 			if omitted != c.omitted || len(e.loads) != c.loads {
 				t.Errorf("base omitted: %v, %d loads: %v", omitted, len(e.loads), e.loads)
+			}
+			if c.own != nil && len(e.saves) != c.loads {
+				t.Errorf("%d saves", len(e.saves))
 			}
 			_, im := e.find(stored.ID)
 			if im == nil || !slices.Equal(im.names, []string{"demo:flat", "demo:second"}) || !slices.Equal(im.diffIDs, stored.Images[0].DiffIDs) {

@@ -32,6 +32,7 @@ type fakeEngine struct {
 	strict bool              // takes no archive without the base's layers
 	broken string            // the ID of an image whose history it can't read
 	dies   bool              // goes away in the middle of a load
+	fussy  bool              // finds none of an image's platforms when it saves
 	sent   func()            // called when it has an archive's last byte
 
 	mu      sync.Mutex
@@ -41,6 +42,7 @@ type fakeEngine struct {
 	loads   []imagetest.Members   // names of the imagetest.Members of each load that came whole
 	removed []string
 	failTag string
+	saves   []string // the platform that each save was asked for
 }
 
 type fakeImage struct {
@@ -48,6 +50,7 @@ type fakeImage struct {
 	names    []string
 	parent   string
 	labels   map[string]string
+	others   int      // images for other platforms, besides
 	comments []string // of the history, nil = what the test thinks nothing of
 }
 
@@ -127,6 +130,13 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		reply(list)
 	case path == "/images/get":
+		platform := r.URL.Query().Get("platform")
+		e.saves = append(e.saves, platform)
+		if e.fussy && platform != "" {
+			w.WriteHeader(http.StatusNotFound)
+			reply(map[string]string{"message": "no suitable export target found: the image was found but does not provide the specified platform"})
+			return
+		}
 		_, err := w.Write(e.saved[r.URL.Query().Get("names")])
 		imagetest.Must(err)
 	case action == "tag" && e.failTag == r.URL.Query().Get("repo"):
@@ -174,15 +184,30 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			reply(list)
 			return
 		}
+		if action == "history" && im.parent != "" {
+			list := []map[string]any{{"Id": id}}
+			for ; im != nil && im.parent != ""; _, im = e.find(im.parent) {
+				list = append(list, map[string]any{"Id": im.parent})
+			}
+			reply(append(list, map[string]any{"Id": "<missing>"}))
+			return
+		}
 		if action == "history" {
 			reply([]map[string]any{{"CreatedBy": "newest", "Size": 0}, {"CreatedBy": "oldest", "Size": 7}})
 			return
+		}
+		var manifests []map[string]any
+		if e.store == engine.Containerd && r.URL.Query().Get("manifests") != "" {
+			manifests = append(manifests, map[string]any{"Kind": "attestation"})
+			for range 1 + im.others {
+				manifests = append(manifests, map[string]any{"Kind": "image"})
+			}
 		}
 		version := ""
 		if e.store == engine.Podman {
 			version = "20.10.24+dfsg1" // podman's own idea
 		}
-		reply(map[string]any{"Id": id, "RepoTags": im.names, "OsVersion": version, "Os": "linux", "Architecture": "amd64", "Parent": im.parent, "RootFS": map[string]any{"Type": "layers", "Layers": layers}, "Config": map[string]any{"Env": []string{"A=1"}}})
+		reply(map[string]any{"Id": id, "RepoTags": im.names, "OsVersion": version, "Os": "linux", "Architecture": "amd64", "RootFS": map[string]any{"Type": "layers", "Layers": layers}, "Config": map[string]any{"Env": []string{"A=1"}}, "Manifests": manifests})
 	default:
 		w.WriteHeader(http.StatusNotFound)
 		reply(map[string]string{"message": "page not found: " + path})

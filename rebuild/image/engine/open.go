@@ -25,7 +25,7 @@ func Open(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source,
 }
 
 func (e *engine) open(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source, error) {
-	inspect, err := e.inspect(ctx, ref.Name, opt.Platform)
+	inspect, several, err := e.inspect(ctx, ref.Name, opt.Platform)
 	if isNotFound(err) {
 		return nil, e.notFound(ctx, ref.Name)
 	}
@@ -43,7 +43,7 @@ func (e *engine) open(ctx context.Context, ref image.Ref, opt image.Options) (*i
 		return nil, &image.Error{Op: "open", Object: ref.Name, Err: err}
 	}
 	saved := &savedImage{engine: e, id: inspect.ID, spools: &image.Spools{Dir: opt.TempDir}}
-	if e.store == containerdStore && e.speaks("1.48") {
+	if several {
 		saved.platform = apiPlatform(im.Platform)
 	}
 	opened := image.Make(ctx, im, make([]*image.Layer, len(im.DiffIDs)), saved)
@@ -63,22 +63,36 @@ func ownNames(repoTags []string) []string {
 
 // inspect asks for an image, and for the platform of it that is wanted where
 // the engine has images of several. The ID is that of the whole, which alone
-// can be saved: asked for a platform, an engine tells that one's.
-func (e *engine) inspect(ctx context.Context, name, platform string) (dockerimage.InspectResponse, error) {
-	whole, err := e.ImageInspect(ctx, name)
-	if err != nil || platform == "" || e.store != containerdStore || !e.speaks("1.49") {
-		return whole, err
+// can be saved: asked for a platform, an engine tells that one's. Several tells
+// whether one of them must be asked for.
+func (e *engine) inspect(ctx context.Context, name, platform string) (_ dockerimage.InspectResponse, several bool, err error) {
+	if e.store != containerdStore || !e.speaks("1.48") {
+		whole, err := e.ImageInspect(ctx, name)
+		return whole, false, err
+	}
+	whole, err := e.ImageInspect(ctx, name, client.ImageInspectWithManifests(true))
+	if err != nil {
+		return whole, false, err
+	}
+	images := 0
+	for _, m := range whole.Manifests {
+		if m.Kind == dockerimage.ManifestKindImage {
+			images++
+		}
+	}
+	if platform == "" || !e.speaks("1.49") {
+		return whole, images > 1, nil
 	}
 	p, err := image.ParsePlatform(platform)
 	if err != nil {
-		return dockerimage.InspectResponse{}, err
+		return whole, false, err
 	}
 	one, err := e.ImageInspect(ctx, whole.ID, client.ImageInspectWithPlatform(apiPlatform(p)))
 	if isNotFound(err) {
-		return one, &image.Error{Op: "open", Object: name, Err: image.Detail(image.ErrNoImage, "the engine has no image of it for %s", platform)}
+		return one, false, &image.Error{Op: "open", Object: name, Err: image.Detail(image.ErrNoImage, "the engine has no image of it for %s", platform)}
 	}
 	one.ID, one.RepoTags = whole.ID, whole.RepoTags
-	return one, err
+	return one, images > 1, err
 }
 
 // apiPlatform is p as the engine's API takes it.

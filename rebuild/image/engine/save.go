@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/client"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -29,7 +30,7 @@ import (
 type savedImage struct {
 	engine   *engine
 	id       string
-	platform *ocispec.Platform // to save of an index; nil where an image has but one
+	platform *ocispec.Platform // to save of an index; nil where there is but one
 	spools   *image.Spools
 }
 
@@ -85,6 +86,11 @@ func (d *savedImage) save(ctx context.Context) (io.ReadCloser, error) {
 		opts = append(opts, client.ImageSaveWithPlatforms(*d.platform))
 	}
 	body, err := d.engine.ImageSave(ctx, []string{d.id}, opts...)
+	if d.platform != nil && (isNotFound(err) || cerrdefs.IsConflict(err)) {
+		// An engine knows an image's platform by what the index says, and tells
+		// what the config says. Where these differ only the whole can be had.
+		body, err = d.engine.ImageSave(ctx, []string{d.id})
+	}
 	if err != nil {
 		return nil, explain(d.engine.Client, "save", d.id, err)
 	}
@@ -317,8 +323,14 @@ func (s *saving) finish(ctx context.Context) error {
 	if err := json.Unmarshal(s.documents["manifest.json"], &saved); err != nil {
 		return fail(fmt.Errorf("the engine's manifest.json: %w", err))
 	}
+	if len(saved) > 1 {
+		saved = slices.DeleteFunc(saved, func(other archive.SavedImage) bool { // another platform's
+			_, diffIDs, err := image.ParseConfig(s.documents[archive.CleanMember(other.Config)])
+			return err != nil || !slices.Equal(diffIDs, s.diffIDs)
+		})
+	}
 	if len(saved) != 1 {
-		return fail(fmt.Errorf("the engine's manifest.json lists %d images, not one", len(saved)))
+		return fail(fmt.Errorf("the engine's manifest.json lists %d such images, not one", len(saved)))
 	}
 	config, ok := s.documents[archive.CleanMember(saved[0].Config)]
 	if !ok {

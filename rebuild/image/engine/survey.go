@@ -153,29 +153,37 @@ func localImage(inspect dockerimage.InspectResponse, history []dockerimage.Histo
 }
 
 // parents follows the chain of images that the classic builder left below one,
-// until it is broken or at its end.
+// until it is broken or at its end. An engine names them in the history of the
+// image: the n-th entry is what the n-th parent had as its newest one.
 func parents(ctx context.Context, cli *client.Client, id string) ([]Parent, error) {
+	history, err := cli.ImageHistory(ctx, id)
+	if err != nil {
+		return nil, explain(cli, "read the history of", id, err)
+	}
 	var chain []Parent
-	seen := map[string]bool{}
-	for id != "" && !seen[id] {
-		seen[id] = true
-		inspect, err := cli.ImageInspect(ctx, id)
+	for _, h := range history[min(1, len(history)):] {
+		if h.ID == "" || h.ID == noParent {
+			break
+		}
+		inspect, err := cli.ImageInspect(ctx, h.ID)
 		if isNotFound(err) {
 			break
 		}
 		if err != nil {
-			return nil, explain(cli, "open", id, err)
+			return nil, explain(cli, "open", h.ID, err)
 		}
 		diffIDs, err := inspectedLayers(inspect)
 		if err != nil {
-			return nil, &image.Error{Op: "open", Object: id, Err: err}
+			return nil, &image.Error{Op: "open", Object: h.ID, Err: err}
 		}
 		chain = append(chain, Parent{ID: inspect.ID, Names: image.TagNames(inspect.RepoTags), DiffIDs: diffIDs})
-		//lint:ignore SA1019 only the classic builder's images have one, and for them it is the best evidence of the base
-		id = inspect.Parent
 	}
-	return chain[min(1, len(chain)):], nil
+	return chain, nil
 }
+
+// noParent is what engines call the image of a history entry that they don't
+// have as an image.
+const noParent = "<missing>"
 
 // Inspect returns the engine's image that name, a name or an ID, finds, named
 // or not.
