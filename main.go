@@ -79,6 +79,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case c.help:
 		fmt.Fprint(stdout, templates.Usage)
 		return 0
+	case c.man:
+		fmt.Fprint(stdout, templates.Man(version.Number()))
+		return 0
 	case c.version:
 		fmt.Fprintln(stdout, version.String())
 		return 0
@@ -166,16 +169,17 @@ type command struct {
 	quiet      bool
 	progress   string
 	help       bool
+	man        bool
 	version    bool
 	completion string
 }
 
 // arguments are the texts and switches of a command line.
 type arguments struct {
-	tags, reports                                                           []string
-	base, output, context, builder, platform, dockerfile                    string
-	compression, verify, progress, completion                               string
-	dryRun, noCache, offline, insecure, force, json, quiet, version, isHelp bool
+	tags, reports                                                                []string
+	base, output, context, builder, platform, dockerfile                         string
+	compression, verify, progress, completion                                    string
+	dryRun, noCache, offline, insecure, force, json, quiet, man, version, isHelp bool
 }
 
 // options returns the set of options, which it reads into a.
@@ -201,6 +205,7 @@ func options(a *arguments) *pflag.FlagSet {
 	f.StringArrayVar(&a.reports, "report", nil, "")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "")
 	f.StringVar(&a.completion, "completion", "", "")
+	f.BoolVar(&a.man, "man", false, "")
 	f.BoolVar(&a.version, "version", false, "")
 	f.BoolVarP(&a.isHelp, "help", "h", false, "")
 	return f
@@ -222,8 +227,8 @@ func parse(args []string) (*command, error) {
 	case first == "help", first == "version": // an image of that name is docker-daemon:help
 		a.isHelp, a.version = first == "help", first == "version"
 	}
-	c := &command{json: a.json, quiet: a.quiet, progress: a.progress, help: a.isHelp, version: a.version, completion: a.completion}
-	if c.help || c.version || c.completion != "" {
+	c := &command{json: a.json, quiet: a.quiet, progress: a.progress, help: a.isHelp, man: a.man, version: a.version, completion: a.completion}
+	if c.help || c.man || c.version || c.completion != "" {
 		return c, nil
 	}
 	switch f.NArg() {

@@ -115,7 +115,7 @@ _docker_flatten() {
         -*)
             _docker_flatten_offer < <(printf '%s\n' -t --tag -b --base -o --output --context --dockerfile --builder --platform \
                 --compression --verify --dry-run --json --report --progress --no-cache --offline --insecure --force -q --quiet \
-                --completion --version -h --help)
+                --completion --man --version -h --help)
             ;;
         *) [[ -n $given ]] || _docker_flatten_image ;;
         esac

@@ -68,6 +68,7 @@ _docker-flatten() {
         '--force[replace a file that is no earlier result]' \
         '(-q --quiet)'{-q,--quiet}'[only the product and errors]' \
         '(- *)--completion=[print a completion script]:shell:(bash zsh fish)' \
+        '(- *)--man[print the manual page]' \
         '(- *)--version[print the version]' \
         '(- *)'{-h,--help}'[print the help]' \
         '1:image:_docker_flatten_image'
