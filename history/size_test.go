@@ -249,6 +249,9 @@ func TestFindingAHugeBaseIsLinear(t *testing.T) {
 // TestWorkIsLinear plans and proves huge images. What isn't linear in their
 // size shows in the time or the memory that this test takes.
 func TestWorkIsLinear(t *testing.T) {
+	if testing.Short() {
+		t.Skip("megabytes of configs take a minute")
+	}
 	for name, fill := range huge {
 		t.Run(name, func(t *testing.T) {
 			img := &history.Image{}

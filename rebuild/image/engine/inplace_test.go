@@ -81,6 +81,9 @@ func TestAssembledTarIsTheLayerToTheByte(t *testing.T) {
 
 // TestAssemblingKeepsNoNames looks at what is held near the end of many entries.
 func TestAssemblingKeepsNoNames(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a hundred thousand files, to see what is held")
+	}
 	files := make([]imagetest.File, 100_000)
 	for i := range files {
 		files[i].Name = fmt.Sprintf("directory/with/a/name/of/some/length/file-%08d", i)
