@@ -78,18 +78,26 @@ func (m *Manifest) NoImage() string {
 // engines make one up when they save, of uncompressed layers. Get returns the
 // document with a digest, if there is one; it is called once for each.
 func FindManifest(raw []byte, config v1.Hash, diffIDs []v1.Hash, get func(v1.Hash) ([]byte, bool, error)) (*Manifest, error) {
-	f := finder{config: config, diffIDs: diffIDs, get: get}
+	f := finder{get: get, is: func(m *Manifest) bool { return m.Config.Digest == config && !m.Restates(diffIDs) }}
 	err := f.index(raw, -1) // what index.json lists lies in no index
+	return f.found, err
+}
+
+// SearchManifest returns the first manifest that root, the digest of an index or a
+// manifest, leads to and that is the right one; nil if there is none. Get is as for
+// FindManifest.
+func SearchManifest(root v1.Hash, is func(*Manifest) bool, get func(v1.Hash) ([]byte, bool, error)) (*Manifest, error) {
+	f := finder{get: get, is: is}
+	err := f.entry(v1.Descriptor{Digest: root}, 0)
 	return f.found, err
 }
 
 // finder looks for an image's manifest.
 type finder struct {
 	walk
-	config  v1.Hash
-	diffIDs []v1.Hash
-	get     func(v1.Hash) ([]byte, bool, error)
-	found   *Manifest
+	is    func(*Manifest) bool
+	get   func(v1.Hash) ([]byte, bool, error)
+	found *Manifest
 }
 
 // index looks for it in what an index lists.
@@ -102,38 +110,43 @@ func (f *finder) index(raw []byte, depth int) error {
 		if f.found != nil {
 			return nil
 		}
-		if err := f.enter(context.Background(), depth+1); err != nil {
+		if err := f.entry(d, depth+1); err != nil {
 			return err
-		}
-		d.Platform = nil // it makes no difference here
-		if !f.first(d) {
-			continue
-		}
-		doc, ok, err := f.get(d.Digest)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			continue
-		}
-		if got := DigestOf(doc); got != d.Digest {
-			return Detail(ErrDigest, "digest mismatch: %s is %s", BlobPath(d.Digest), got)
-		}
-		if d.MediaType.IsIndex() {
-			if err := f.index(doc, depth+1); err != nil {
-				return err
-			}
-			continue
-		}
-		if m, err := ParseManifest(doc, d); err == nil && m.Config.Digest == f.config && !m.restates(f.diffIDs) {
-			f.found = m
 		}
 	}
 	return nil
 }
 
-// restates tells whether a manifest says nothing that the config doesn't.
-func (m *Manifest) restates(diffIDs []v1.Hash) bool {
+// entry looks whether it is what d describes, or is in there.
+func (f *finder) entry(d v1.Descriptor, depth int) error {
+	if err := f.enter(context.Background(), depth); err != nil {
+		return err
+	}
+	d.Platform = nil // it makes no difference here
+	if !f.first(d) {
+		return nil
+	}
+	doc, ok, err := f.get(d.Digest)
+	if err != nil || !ok {
+		return err
+	}
+	if got := DigestOf(doc); got != d.Digest {
+		return Detail(ErrDigest, "digest mismatch: %s is %s", BlobPath(d.Digest), got)
+	}
+	if d.MediaType == "" {
+		d.MediaType = actualType("", doc)
+	}
+	if d.MediaType.IsIndex() {
+		return f.index(doc, depth)
+	}
+	if m, err := ParseManifest(doc, d); err == nil && f.is(m) {
+		f.found = m
+	}
+	return nil
+}
+
+// Restates tells whether a manifest says nothing that the config doesn't.
+func (m *Manifest) Restates(diffIDs []v1.Hash) bool {
 	for i, l := range m.Layers {
 		if i >= len(diffIDs) || l.Digest != diffIDs[i] || len(l.Annotations) > 0 {
 			return false

@@ -67,8 +67,8 @@ func (p *place) storeLayout(ctx context.Context, images []image.NewImage, index 
 }
 
 // containerdCandidate opens an image if it is what would be stored, else it
-// returns nil. Only docker save brings the config and the manifest, so it must
-// have the mark first.
+// returns nil. Where only docker save brings the config and the manifest, all of
+// it is read: it must have the mark first.
 func (p *place) containerdCandidate(ctx context.Context, id string, n image.NewImage) (*image.Source, error) {
 	history, err := p.ImageHistory(ctx, id)
 	if err != nil || n.Mark != "" && !slices.ContainsFunc(history, func(h dockerimage.HistoryResponseItem) bool { return h.Comment == n.Mark }) {
@@ -78,12 +78,14 @@ func (p *place) containerdCandidate(ctx context.Context, id string, n image.NewI
 	if err != nil {
 		return nil, err
 	}
-	read, err := src.Images[0].Read(ctx, nil, func(_ int, r io.Reader) error {
-		_, err := io.Copy(io.Discard, r)
-		return err
-	})
+	if src.Images[0].Config == nil {
+		src.Images[0], err = src.Images[0].Read(ctx, nil, func(_ int, r io.Reader) error {
+			_, err := io.Copy(io.Discard, r)
+			return err
+		})
+	}
 	if err == nil {
-		src.Ref, src.Images[0] = p.ref, read
+		src.Ref = p.ref
 		same, sameErr := image.Same(ctx, []image.NewImage{n}, nil, src, p.opt.Compression.Or(image.Gzip))
 		if same {
 			return src, nil

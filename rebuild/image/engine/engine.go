@@ -38,6 +38,7 @@ type engine struct {
 	id       string               // tells engines apart; "" = unknown
 	layersOf map[string][]v1.Hash // diff IDs of images, by ID, as far as the engine was asked
 	overlay  string               // the root directory of an engine on this machine that uses overlay2, else ""
+	content  []string             // where containerd may have the blobs of an engine on this machine that uses its store
 }
 
 // clientOf returns the client that the options have, or docker's own.
@@ -69,6 +70,9 @@ func newEngine(ctx context.Context, opt image.Options) (*engine, error) {
 		if s[0] == "driver-type" && strings.HasPrefix(s[1], "io.containerd.snapshotter.") {
 			e.store = containerdStore
 		}
+	}
+	if e.store == containerdStore {
+		e.content = contentStores(cli.DaemonHost(), info)
 	}
 	if e.store != containerdStore && info.Driver == "overlay2" && strings.HasPrefix(cli.DaemonHost(), "unix://") {
 		e.overlay = info.DockerRootDir

@@ -106,23 +106,30 @@ func savedBlobs(im imagetest.Raw) []byte {
 	return append(f, "index.json", imagetest.Index(imagetest.Entry{Kind: "application/vnd.oci.image.index.v1+json", Doc: inner}), "manifest.json", raw, "oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)).Tar()
 }
 
-// savedLoaded is im as the containerd store saves it after docker load brought it
-// uncompressed: the engine has made its manifest, which only restates the diff IDs.
-func savedLoaded(im imagetest.Raw) []byte {
+// loadedManifest is the manifest that a containerd store makes of an image that
+// docker load brought uncompressed: it only restates the diff IDs.
+func loadedManifest(im imagetest.Raw) []byte {
 	m := v1.Manifest{SchemaVersion: 2, MediaType: types.DockerManifestSchema2, Config: v1.Descriptor{MediaType: types.DockerConfigJSON, Digest: imagetest.Digest(im.Config()), Size: int64(len(im.Config()))}}
-	saved := imagetest.Saved{Config: image.BlobPath(m.Config.Digest)}
-	f := imagetest.Members{saved.Config, im.Config()}
 	for _, l := range im.Layers {
-		d := v1.Descriptor{MediaType: types.DockerUncompressedLayer, Digest: imagetest.Digest(l), Size: int64(len(l))}
-		m.Layers = append(m.Layers, d)
-		saved.Layers = append(saved.Layers, image.BlobPath(d.Digest))
-		f = append(f, image.BlobPath(d.Digest), l)
+		m.Layers = append(m.Layers, v1.Descriptor{MediaType: types.DockerUncompressedLayer, Digest: imagetest.Digest(l), Size: int64(len(l))})
 	}
 	doc, err := json.Marshal(m)
 	imagetest.Must(err)
+	return doc
+}
+
+// savedLoaded is im as the containerd store saves it then.
+func savedLoaded(im imagetest.Raw) []byte {
+	doc := loadedManifest(im)
+	saved := imagetest.Saved{Config: image.BlobPath(imagetest.Digest(im.Config()))}
+	f := imagetest.Members{saved.Config, im.Config(), image.BlobPath(imagetest.Digest(doc)), doc}
+	for _, l := range im.Layers {
+		saved.Layers = append(saved.Layers, image.BlobPath(imagetest.Digest(l)))
+		f = append(f, image.BlobPath(imagetest.Digest(l)), l)
+	}
 	raw, err := json.Marshal([]imagetest.Saved{saved})
 	imagetest.Must(err)
-	return append(f, image.BlobPath(imagetest.Digest(doc)), doc, "index.json", imagetest.Index(imagetest.Entry{Kind: types.DockerManifestSchema2, Doc: doc}), "manifest.json", raw).Tar()
+	return append(f, "index.json", imagetest.Index(imagetest.Entry{Kind: types.DockerManifestSchema2, Doc: doc}), "manifest.json", raw).Tar()
 }
 
 // savedPodman is im as podman saves it.

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -33,6 +36,7 @@ type fakeEngine struct {
 	broken string            // the ID of an image whose history it can't read
 	dies   bool              // goes away in the middle of a load
 	fussy  bool              // finds none of an image's platforms when it saves
+	root   string            // its directory, "" = not told
 	sent   func()            // called when it has an archive's last byte
 
 	mu      sync.Mutex
@@ -43,6 +47,8 @@ type fakeEngine struct {
 	removed []string
 	failTag string
 	saves   []string // the platform that each save was asked for
+
+	sentBlobs [][]byte // that were loaded
 }
 
 type fakeImage struct {
@@ -58,9 +64,35 @@ func newFakeEngine(t *testing.T, store engine.Store) (*fakeEngine, image.Options
 	e := &fakeEngine{store: store, saved: map[string][]byte{}, images: map[string]*fakeImage{}, layers: map[v1.Hash]bool{}, blobs: map[v1.Hash][]byte{}}
 	server := httptest.NewServer(e)
 	t.Cleanup(server.Close)
-	return e, image.Options{TempDir: t.TempDir(), Client: func() (*client.Client, error) {
-		return client.NewClientWithOpts(client.WithHost("tcp://"+strings.TrimPrefix(server.URL, "http://")), client.WithAPIVersionNegotiation())
+	return e, optionsAt(t, "tcp://"+strings.TrimPrefix(server.URL, "http://"))
+}
+
+func optionsAt(t *testing.T, host string) image.Options {
+	return image.Options{TempDir: t.TempDir(), Client: func() (*client.Client, error) {
+		return client.NewClientWithOpts(client.WithHost(host), client.WithAPIVersionNegotiation())
 	}}
+}
+
+// newLocalEngine is a fake engine at a socket of this machine with containerd's
+// store, and the directory where its containerd has blobs.
+func newLocalEngine(t *testing.T) (e *fakeEngine, opt image.Options, blobs string) {
+	t.Helper()
+	e, _ = newFakeEngine(t, engine.Containerd)
+	e.root = t.TempDir()
+	dir, err := os.MkdirTemp("", "engine") // a test's own directory may have too long a name for a socket
+	imagetest.Must(err)
+	t.Cleanup(func() { imagetest.Must(os.RemoveAll(dir)) })
+	socket := filepath.Join(dir, "sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Skip("no sockets here: " + err.Error())
+	}
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: e}}
+	server.Start()
+	t.Cleanup(server.Close)
+	blobs = filepath.Join(e.root, "containerd", "daemon", "io.containerd.content.v1.content", "blobs", "sha256")
+	imagetest.Must(os.MkdirAll(blobs, 0o755))
+	return e, optionsAt(t, "unix://"+socket), blobs
 }
 
 // add gives the engine an image, and what it writes when it saves it.
@@ -116,7 +148,7 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if e.store == engine.Containerd {
 			status = [][2]string{{"driver-type", "io.containerd.snapshotter.v1"}}
 		}
-		reply(map[string]any{"ID": fmt.Sprintf("%p", e), "DriverStatus": status})
+		reply(map[string]any{"ID": fmt.Sprintf("%p", e), "DriverStatus": status, "DockerRootDir": e.root})
 	case path == "/version":
 		components := []map[string]string{{"Name": "Engine"}}
 		if e.store == engine.Podman {
@@ -243,6 +275,9 @@ func (e *fakeEngine) load(body io.Reader) map[string]string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.loads = append(e.loads, names)
+	for _, b := range contents {
+		e.sentBlobs = append(e.sentBlobs, b)
+	}
 	var id string
 	var config []byte
 	var blobs [][]byte

@@ -21,8 +21,8 @@ import (
 	"docker-flatten/rebuild/image"
 )
 
-// inPlace reads an image's layers where the engine has them, and by docker save
-// if that fails: what it sends has the last word.
+// inPlace reads an image's layers where the engine has them, unpacked or as blobs,
+// and by docker save if that fails: what it sends has the last word.
 type inPlace struct{ *savedImage }
 
 // Read is image.Image.Read.

@@ -46,13 +46,19 @@ func (e *engine) open(ctx context.Context, ref image.Ref, opt image.Options) (*i
 	if several {
 		saved.platform = apiPlatform(im.Platform)
 	}
+	src := &image.Source{Ref: ref, ID: im.ID}
+	src.OnClose(saved.spools)
 	opened := image.Make(ctx, im, make([]*image.Layer, len(im.DiffIDs)), saved)
 	if config, layers := e.findInPlace(im.ID, im.DiffIDs); layers != nil {
 		im.Config = config
 		opened = image.Make(ctx, im, layers, inPlace{saved})
+	} else if stored := e.findStored(ctx, im.ID, im.Platform, im.DiffIDs); stored != nil {
+		src.OnClose(stored)
+		if opened, err = stored.image(ctx, im, inPlace{saved}); err != nil {
+			return nil, &image.Error{Op: "open", Object: ref.Name, Err: err}
+		}
 	}
-	src := &image.Source{Ref: ref, ID: im.ID, Images: []*image.Image{opened}}
-	src.OnClose(saved.spools)
+	src.Images = []*image.Image{opened}
 	return src, nil
 }
 

@@ -22,6 +22,15 @@ type dirStore struct {
 	files []*lazyFile
 }
 
+// Blobs is a directory that has blobs where a layout has them, and may have
+// nothing else of one: containerd's content store. Close closes them.
+func Blobs(root string) interface {
+	image.BlobStore
+	io.Closer
+} {
+	return &dirStore{root: root}
+}
+
 // Object is what errors call the layout.
 func (s *dirStore) Object() string { return s.root }
 
