@@ -40,6 +40,7 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitDiffers     = 3
+	exitExceeded    = 4
 	exitInterrupted = 130
 )
 
@@ -131,6 +132,9 @@ func flatten(ctx context.Context, c *command, stdout, stderr io.Writer) error {
 		}
 		return &rebuild.PublishError{ID: report.ID, Names: report.Tags, Err: fmt.Errorf("write to stdout: %w", err)}
 	}
+	if lines := templates.Exceeded(report); len(lines) > 0 {
+		return exceededError(lines)
+	}
 	return nil
 }
 
@@ -178,6 +182,7 @@ type command struct {
 type arguments struct {
 	tags, reports                                                                []string
 	base, output, context, builder, platform, dockerfile                         string
+	maxWaste, maxLayers, maxSize                                                 string
 	compression, verify, progress, completion                                    string
 	dryRun, noCache, offline, insecure, force, json, quiet, man, version, isHelp bool
 }
@@ -196,6 +201,9 @@ func options(a *arguments) *pflag.FlagSet {
 	f.StringVar(&a.compression, "compression", "", "")
 	f.StringVar(&a.verify, "verify", maker.Structure.String(), "")
 	f.BoolVar(&a.dryRun, "dry-run", false, "")
+	f.StringVar(&a.maxWaste, string(templates.MaxWaste), "", "")
+	f.StringVar(&a.maxLayers, string(templates.MaxLayers), "", "")
+	f.StringVar(&a.maxSize, string(templates.MaxSize), "", "")
 	f.BoolVar(&a.noCache, "no-cache", false, "")
 	f.BoolVar(&a.offline, "offline", false, "")
 	f.BoolVar(&a.insecure, "insecure", false, "")
@@ -313,6 +321,19 @@ func (a *arguments) job(f *pflag.FlagSet) (rebuild.Options, error) {
 		if o.Compression, err = image.ParseCompression(a.compression); err != nil {
 			return o, fmt.Errorf("--compression: %w", err)
 		}
+	}
+	for _, limit := range []struct {
+		kind templates.GateKind
+		text string
+	}{{templates.MaxWaste, a.maxWaste}, {templates.MaxLayers, a.maxLayers}, {templates.MaxSize, a.maxSize}} {
+		if !f.Changed(string(limit.kind)) {
+			continue
+		}
+		gate, err := plan.ParseGate(limit.kind, limit.text)
+		if err != nil {
+			return o, fmt.Errorf("--%s %s: %w", limit.kind, limit.text, err)
+		}
+		o.Gates = append(o.Gates, gate)
 	}
 	if o.Timeout, err = timeout(); err != nil {
 		return o, err
@@ -437,9 +458,20 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// exceededError says in a line each which limits the image exceeds.
+type exceededError []string
+
+func (e exceededError) Error() string { return strings.Join(e, "; ") }
+
 // fail prints err as one line, with a line of hint where there is one, and
-// returns the exit code that fits it.
+// returns the exit code that fits it. Several exceeded limits get a line each.
 func fail(stderr io.Writer, err error) int {
+	if over := exceededError(nil); errors.As(err, &over) {
+		for _, line := range over {
+			fmt.Fprintf(stderr, "docker-flatten: %s\n", oneLine(line))
+		}
+		return exitExceeded
+	}
 	fmt.Fprintf(stderr, "docker-flatten: %s\n", oneLine(err.Error()))
 	var hinted *image.Error
 	hasHint := errors.As(err, &hinted) && hinted.Hint != ""

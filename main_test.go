@@ -72,6 +72,10 @@ func TestWrongUseGetsOneLineAndExit2(t *testing.T) {
 		"a slip in a transport":      {"docker-archiv:foo.tar"},
 		"no transport":               {"-o", "nosuchtransport:foo", "a.tar"},
 		"a foreign transport":        {"s3://bucket/a"},
+		"a gate for a real run":      {"--max-layers", "5", "a"},
+		"waste beyond all":           {"--dry-run", "--max-waste", "101%", "a"},
+		"layers that are no number":  {"--dry-run", "--max-layers", "few", "a"},
+		"a size that is none":        {"--dry-run", "--max-size", "huge", "a"},
 		"bad SOURCE_DATE_EPOCH":      {"a"},
 	}
 	for name, args := range cases {
@@ -189,6 +193,41 @@ func TestJSONIsOneObject(t *testing.T) {
 	}
 	if !report.DryRun || len(report.Images) != 1 || len(report.Images[0].Layers) != 8 {
 		t.Errorf("report = %+v", report)
+	}
+}
+
+func TestGatesOfADryRun(t *testing.T) {
+	src := example(t) // 8 layers of 50,380 bytes, 50,278 of them wasted
+	for _, c := range []struct {
+		args  string
+		code  int
+		lines int
+	}{
+		{"--max-waste 100% --max-layers 8 --max-size 51kB", 0, 0},
+		{"--max-waste 5% --max-layers 8 --max-size 51kB", exitExceeded, 1},
+		{"--max-waste 50kB --max-layers 7 --max-size 50kB", exitExceeded, 3},
+	} {
+		code, stdout, stderr := flattenCommand(t, append(strings.Fields("-q --json --dry-run "+c.args), src)...)
+		if code != c.code || strings.Count(stderr, "\n") != c.lines || strings.Count(stderr, "docker-flatten: ") != c.lines {
+			t.Errorf("%s: exit code %d, %q", c.args, code, stderr)
+		}
+		var report templates.Report
+		if err := json.Unmarshal([]byte(stdout), &report); err != nil {
+			t.Fatal(err)
+		}
+		im := report.Images[0]
+		failed := 0
+		for _, g := range im.Gates {
+			if !g.Passed {
+				failed++
+			}
+		}
+		if len(im.Gates) != 3 || failed != c.lines {
+			t.Errorf("%s: gates %+v", c.args, im.Gates)
+		}
+		if s := report.Savings; s.Wasted != 50278 || s.Bytes != 50380 || s.Goes <= 0 || s.Scratch < s.Goes {
+			t.Errorf("savings %+v", s)
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ type Options struct {
 	Insecure    bool          // registries may speak plain HTTP, and have any certificate
 	Offline     bool          // ask no registry but for the images that are named
 	DryRun      bool          // stop before anything is built
+	Gates       []plan.Gate   // limits on the image, for a dry run
 	NoCache     bool          // don't look for an earlier result
 	Force       bool          // replace a file that isn't an earlier result
 	Timeout     time.Duration // how long a registry or an engine may be silent; 0 = a minute
@@ -86,6 +87,8 @@ func (o *Options) Validate() error {
 		return errors.New("--dry-run and --context - both write to stdout: choose one")
 	case o.Context == "-" && o.outputIsStdout():
 		return errors.New("--output - and --context - both write to stdout: choose one")
+	case len(o.Gates) > 0 && !o.DryRun:
+		return errors.New("--max-waste, --max-layers and --max-size go with --dry-run")
 	case o.DryRun && o.outputIsStdout():
 		return errors.New("--dry-run makes no image that --output - could write")
 	}

@@ -20,7 +20,7 @@ func (o *Options) order(ctx context.Context, src *image.Source, im *image.Image,
 	if err != nil {
 		return maker.Order{}, err
 	}
-	settings := plan.Settings{Base: o.Base, Created: o.SourceDate, ByEngine: o.Builder == Engine}
+	settings := plan.Settings{Base: o.Base, Created: o.SourceDate, ByEngine: o.Builder == Engine, Gates: o.Gates}
 
 	// Where the base ends decides which layers are kept for a second reading. An
 	// engine that saves an image sends the config document last; what it tells

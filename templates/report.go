@@ -40,6 +40,7 @@ type ImageReport struct {
 	Headline string   `json:"headline"` // Savings as a sentence; WriteJSON fills it in
 	Savings  Savings  `json:"savings"`
 	Choices  []Choice `json:"choices,omitempty"` // what --base could be, the chosen one first
+	Gates    []Gate   `json:"gates,omitempty"`   // the limits that --max-waste, --max-layers and --max-size set
 
 	Platform      string        `json:"platform"`
 	SourceID      string        `json:"source_id"` // digest of the source's config document

@@ -21,6 +21,7 @@ type Settings struct {
 	Base     Base
 	Created  *time.Time // dates what is added to the history; nil = the image's own time
 	ByEngine bool       // the engine writes the new layer's tar, in a way of its own
+	Gates    []Gate     // limits on the source
 }
 
 // Config is what an image's config, its history and the evidence tell of the
@@ -34,16 +35,17 @@ type Config struct {
 
 	config       *history.Image
 	instructions []history.Instruction
-	others       []history.Base    // see otherBases
-	madeBy       []string          // the instruction that made a layer, by layer
-	digest       string            // of the source's config document
+	others       []history.Base // see otherBases
+	madeBy       []string       // the instruction that made a layer, by layer
+	digest       string         // of the source's config document
+	gates        []Gate
 	baseHistory  []json.RawMessage // the base's part of the history
 	history      []json.RawMessage // the result's
 }
 
 // NewConfig plans the result for an image whose config document is known.
 func NewConfig(im *image.Image, settings Settings, evidence Evidence) (*Config, error) {
-	c := &Config{Source: im, config: &history.Image{}, digest: Digest(im.Config)}
+	c := &Config{Source: im, config: &history.Image{}, digest: Digest(im.Config), gates: settings.Gates}
 	if err := json.Unmarshal(im.Config, c.config); err != nil {
 		return nil, fmt.Errorf("read config document: %w", err)
 	}

@@ -57,6 +57,9 @@ func (c *Config) report(tree *layer.Merged, dockerfile []byte, shares []float64)
 		r.Before.Paths += l.Paths
 	}
 	r.Before.Layers, r.Before.Compressed = len(c.Source.DiffIDs), c.Source.CompressedSize()
+	for _, g := range c.gates {
+		r.Gates = append(r.Gates, g.judge(r.Savings, r.Before.Layers))
+	}
 	if r.Unchanged {
 		r.After = r.Before
 	} else {

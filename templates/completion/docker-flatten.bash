@@ -76,7 +76,7 @@ _docker_flatten() {
             continue
         fi
         case $word in
-        -t | --tag | -b | --base | -o | --output | --context | --dockerfile | --builder | --platform | --compression | --verify | --report | --progress | --completion)
+        -t | --tag | -b | --base | -o | --output | --context | --dockerfile | --builder | --platform | --compression | --verify | --max-waste | --max-layers | --max-size | --report | --progress | --completion)
             expects=$word ;;
         -?*) ;;
         *) given=$word ;;
@@ -114,7 +114,7 @@ _docker_flatten() {
         case $cur in
         -*)
             _docker_flatten_offer < <(printf '%s\n' -t --tag -b --base -o --output --context --dockerfile --builder --platform \
-                --compression --verify --dry-run --json --report --progress --no-cache --offline --insecure --force -q --quiet \
+                --compression --verify --dry-run --max-waste --max-layers --max-size --json --report --progress --no-cache --offline --insecure --force -q --quiet \
                 --completion --man --version -h --help)
             ;;
         *) [[ -n $given ]] || _docker_flatten_image ;;

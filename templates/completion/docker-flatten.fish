@@ -39,7 +39,7 @@ function __docker_flatten_needs_image
             continue
         end
         switch $word
-            case -t --tag -b --base -o --output --context --builder --platform --compression --verify --report --progress --completion
+            case -t --tag -b --base -o --output --context --builder --platform --compression --verify --max-waste --max-layers --max-size --report --progress --completion
                 set expects 1
             case '-?*'
                 continue
@@ -61,6 +61,9 @@ complete -c docker-flatten -l platform -x -a 'linux/amd64 linux/arm64 linux/arm/
 complete -c docker-flatten -l compression -x -a 'gzip zstd none' -d 'How the new layer is compressed'
 complete -c docker-flatten -l verify -x -a 'structure content off' -d 'How the result is checked'
 complete -c docker-flatten -l dry-run -d 'Build nothing; show the plan and the Dockerfile'
+complete -c docker-flatten -l max-waste -x -d 'Most bytes, or share of them, that may be wasted'
+complete -c docker-flatten -l max-layers -x -d 'Most layers that the image may have'
+complete -c docker-flatten -l max-size -x -d 'Most bytes that the layers may have'
 complete -c docker-flatten -l json -d 'Print the result as one JSON object'
 complete -c docker-flatten -l report -r -F -d 'Write a page about it: HTML or SVG'
 complete -c docker-flatten -l progress -x -a 'auto tty plain none' -d 'How progress is shown'

@@ -58,6 +58,9 @@ _docker-flatten() {
         '--compression=[how the new layer is compressed]:compression:(gzip zstd none)' \
         '--verify=[how the result is checked]:check:(structure content off)' \
         '--dry-run[build nothing; show the plan and the Dockerfile]' \
+        '--max-waste=[most bytes, or share of them, that may be wasted]:share or size:' \
+        '--max-layers=[most layers that the image may have]:number:' \
+        '--max-size=[most bytes that the layers may have]:size:' \
         '--json[print the result as one JSON object]' \
         '*--report=[write a page about it]:HTML or SVG file:_files -g "*.(html|svg)(-.)"' \
         '--progress=[how progress is shown]:display:(auto tty plain none)' \
