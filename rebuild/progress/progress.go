@@ -3,6 +3,7 @@ package progress
 
 // Stages a job goes through, in order; a Display shows one bar or line each.
 const (
+	Saving    = "saving" // by an engine, what can't be read yet as it passes
 	Reading   = "reading"
 	Merging   = "merging"
 	Writing   = "writing"

@@ -43,9 +43,10 @@ type storedImage struct {
 // findStored finds an image's manifest, config document and layers in containerd's
 // content store, nil where that can't be read, as root alone may, or lacks a part.
 // root is the digest by which the engine knows the image, an index's or a
-// manifest's; of an index the image for the platform that has the layers is meant.
-// Documents are believed for their digests, and so will the layers be.
-func (e *engine) findStored(ctx context.Context, root string, platform v1.Platform, diffIDs []v1.Hash) *storedImage {
+// manifest's; of an index the image that has the layers is meant, and, unless
+// platform is nil, is for that one. Documents are believed for their digests, and so
+// will the layers be.
+func (e *engine) findStored(ctx context.Context, root string, platform *v1.Platform, diffIDs []v1.Hash) *storedImage {
 	digest, err := v1.NewHash(root)
 	if err != nil {
 		return nil
@@ -68,7 +69,7 @@ func (e *engine) findStored(ctx context.Context, root string, platform v1.Platfo
 			of, listed, err := image.ParseConfig(config)
 			of.Features, of.OSFeatures = nil, nil // an engine doesn't tell them
 			found.config = config
-			return err == nil && slices.Equal(listed, diffIDs) && len(m.Layers) == len(listed) && of.Equals(platform)
+			return err == nil && slices.Equal(listed, diffIDs) && len(m.Layers) == len(listed) && (platform == nil || of.Equals(*platform))
 		}, document)
 		if err != nil || found.manifest == nil {
 			continue
@@ -100,4 +101,25 @@ func (s *storedImage) image(ctx context.Context, im image.Image, r image.Reader)
 		}
 	}
 	return image.Make(ctx, im, layers, r), nil
+}
+
+// storesBase tells whether an image of the engine has the lowest keep layers of im
+// as blobs that are the same to the byte.
+func (p *place) storesBase(ctx context.Context, im *image.Image, keep int) (bool, error) {
+	if im.Manifest == nil || len(p.content) == 0 {
+		return false, nil
+	}
+	has := false
+	err := p.eachImage(ctx, anyImage, func(id string, have []v1.Hash) (bool, error) {
+		if len(have) < keep || !slices.Equal(have[:keep], im.DiffIDs[:keep]) {
+			return false, nil
+		}
+		stored := p.findStored(ctx, id, nil, have)
+		if stored == nil {
+			return false, nil
+		}
+		has = slices.EqualFunc(stored.manifest.Layers[:keep], im.Manifest.Layers[:keep], func(a, b v1.Descriptor) bool { return a.Digest == b.Digest })
+		return has, stored.Close()
+	})
+	return has, err
 }

@@ -156,3 +156,39 @@ func TestResultIsTheSameInPlaceAndSaved(t *testing.T) {
 		})
 	}
 }
+
+// A base is left out of what comes from elsewhere, and isn't even read, where the
+// engine's store has its very blobs as an image's.
+func TestBaseInContentStoreIsLeftOut(t *testing.T) {
+	plain := imagetest.Raw{Names: []string{"base:1"}, Layers: imagetest.Three.Layers[:1]}
+	compressed := plain
+	compressed.Stored = gz.Stored[:1]
+	above := imagetest.Raw{Names: []string{"base:1"}, Layers: gz.Layers[:2], Stored: gz.Stored[:2]}
+	for name, c := range map[string]struct {
+		base imagetest.Raw
+		has  bool
+	}{
+		"the same blob":            {compressed, true},
+		"with another layer above": {above, true},
+		"stored in another way":    {plain, false},
+		"an image of other layers": {imagetest.Raw{Layers: gz.Layers[1:], Stored: gz.Stored[1:]}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, opt, dir := newLocalEngine(t)
+			putBlobs(dir, storedOf(c.base)...)
+			e.add(c.base, imagetest.Digest(c.base.Manifest(false)).String(), nil)
+			src := imagetest.Open(t, "oci:"+imagetest.LayoutOf(gz, false, "").Dir(t), image.Options{})
+			p := prepare(t, opt, "demo:flat")
+			if reads, err := p.ReadsBase(t.Context(), src.Images[0], 1); err != nil || reads == c.has {
+				t.Errorf("the base is read: %v, %v", reads, err)
+			}
+			imagetest.ReadAll(t, src.Images[0])
+			_, err := imagetest.StoreIn(t.Context(), p, []image.NewImage{imagetest.Flat(src.Images[0], 1, imagetest.Merged12)}, nil)
+			imagetest.Must(err)
+			sent := slices.ContainsFunc(e.loads[0], func(name any) bool { return name == image.BlobPath(imagetest.Digest(gz.Stored[0])) })
+			if sent == c.has || len(e.loads) != 1 {
+				t.Errorf("the base is sent: %v, in %d loads", sent, len(e.loads))
+			}
+		})
+	}
+}

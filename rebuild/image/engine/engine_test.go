@@ -252,6 +252,27 @@ func TestEngineStreamIsNotSpooled(t *testing.T) {
 	}
 }
 
+// A containerd store sends compressed layers under names that don't tell which
+// they are: what is on its way is shown.
+func TestSavingIsShown(t *testing.T) {
+	for name, c := range map[string]struct {
+		im   imagetest.Raw
+		want []string
+	}{
+		"compressed":   {gz, []string{fmt.Sprintf("saving %d of 0", len(gz.Stored[0])+len(gz.Stored[1])+len(gz.Stored[2]))}},
+		"uncompressed": {imagetest.Three, nil}, // read as they pass
+	} {
+		e, opt := newFakeEngine(t, engine.Containerd)
+		bars := &imagetest.Bars{}
+		opt.Display = bars
+		e.add(c.im, imagetest.Digest([]byte("index")).String(), savedBlobs(c.im))
+		imagetest.ReadAll(t, imagetest.Open(t, "demo:1", opt).Images[0])
+		if got := bars.Lines(); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, not %q", name, got, c.want)
+		}
+	}
+}
+
 // A platform is asked for only where an image has several, and not a second time
 // where the engine doesn't find one that it has told.
 func TestPlatformIsAskedForWhereThereAreSeveral(t *testing.T) {

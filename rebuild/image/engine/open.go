@@ -42,7 +42,7 @@ func (e *engine) open(ctx context.Context, ref image.Ref, opt image.Options) (*i
 	if im.DiffIDs, err = inspectedLayers(inspect); err != nil {
 		return nil, &image.Error{Op: "open", Object: ref.Name, Err: err}
 	}
-	saved := &savedImage{engine: e, id: inspect.ID, spools: &image.Spools{Dir: opt.TempDir}}
+	saved := &savedImage{engine: e, id: inspect.ID, ref: ref, opt: opt, spools: &image.Spools{Dir: opt.TempDir}}
 	if several {
 		saved.platform = apiPlatform(im.Platform)
 	}
@@ -52,7 +52,7 @@ func (e *engine) open(ctx context.Context, ref image.Ref, opt image.Options) (*i
 	if config, layers := e.findInPlace(im.ID, im.DiffIDs); layers != nil {
 		im.Config = config
 		opened = image.Make(ctx, im, layers, inPlace{saved})
-	} else if stored := e.findStored(ctx, im.ID, im.Platform, im.DiffIDs); stored != nil {
+	} else if stored := e.findStored(ctx, im.ID, &im.Platform, im.DiffIDs); stored != nil {
 		src.OnClose(stored)
 		if opened, err = stored.image(ctx, im, inPlace{saved}); err != nil {
 			return nil, &image.Error{Op: "open", Object: ref.Name, Err: err}

@@ -24,6 +24,7 @@ import (
 
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/image/archive"
+	"docker-flatten/rebuild/progress"
 )
 
 // savedImage reads an image by docker save.
@@ -31,6 +32,8 @@ type savedImage struct {
 	engine   *engine
 	id       string
 	platform *ocispec.Platform // to save of an index; nil where there is but one
+	ref      image.Ref
+	opt      image.Options
 	spools   *image.Spools
 }
 
@@ -71,6 +74,9 @@ func (d *savedImage) read(ctx context.Context, diffIDs []v1.Hash, keep func(i in
 		return nil, err
 	}
 	err = s.stream(ctx, body)
+	if s.bar != nil {
+		s.bar.Done(err)
+	}
 	if err := errors.Join(err, body.Close()); err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -158,6 +164,7 @@ type saving struct {
 	legacy    *legacyNames
 	documents map[string][]byte
 	unknown   map[string]*os.File // spooled files of which it isn't known what they are
+	bar       progress.Bar        // of what is spooled so, nil before the first
 
 	config   []byte // these come at the end
 	manifest *image.Manifest
@@ -229,7 +236,10 @@ func (s *saving) file(ctx context.Context, name string, size int64, r io.Reader)
 		return err
 	}
 	s.unknown[name] = f
-	if _, err := io.Copy(f, b); err != nil {
+	if s.bar == nil {
+		s.bar = s.opt.Start(progress.Saving, s.ref.String(), 0)
+	}
+	if _, err := io.Copy(image.Counting(f, s.bar), b); err != nil {
 		return s.broken(err)
 	}
 	return nil

@@ -35,7 +35,7 @@ func (p *place) hasBase(ctx context.Context, im *image.Image, keep int) (bool, e
 		}
 	}
 	if p.store == containerdStore {
-		return false, nil // it needs the very blobs
+		return p.storesBase(ctx, im, keep) // it needs the very blobs
 	}
 	has := false
 	err := p.eachImage(ctx, anyImage, func(_ string, have []v1.Hash) (bool, error) {
