@@ -183,9 +183,12 @@ type arguments struct {
 	tags, reports                                                                []string
 	base, output, context, builder, platform, dockerfile                         string
 	maxWaste, maxLayers, maxSize                                                 string
-	compression, verify, progress, completion                                    string
+	compression, verify, attest, progress, completion                            string
 	dryRun, noCache, offline, insecure, force, json, quiet, man, version, isHelp bool
 }
+
+// attestBeside is what --attest is without a file.
+const attestBeside = "beside the result"
 
 // options returns the set of options, which it reads into a.
 func options(a *arguments) *pflag.FlagSet {
@@ -210,6 +213,8 @@ func options(a *arguments) *pflag.FlagSet {
 	f.BoolVar(&a.force, "force", false, "")
 	f.BoolVar(&a.json, "json", false, "")
 	f.StringVar(&a.progress, "progress", "auto", "")
+	f.StringVar(&a.attest, "attest", "", "")
+	f.Lookup("attest").NoOptDefVal = attestBeside
 	f.StringArrayVar(&a.reports, "report", nil, "")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "")
 	f.StringVar(&a.completion, "completion", "", "")
@@ -244,6 +249,9 @@ func parse(args []string) (*command, error) {
 		return nil, errors.New("no image given")
 	case 1:
 	default:
+		if a.attest == attestBeside && f.NArg() == 2 {
+			return nil, fmt.Errorf("one image at a time, not 2: %s; a file for --attest is given as --attest=%s", strings.Join(f.Args(), " "), f.Arg(0))
+		}
 		return nil, fmt.Errorf("one image at a time, not %d: %s", f.NArg(), strings.Join(f.Args(), " "))
 	}
 	if c.quiet {
@@ -289,6 +297,14 @@ func (a *arguments) job(f *pflag.FlagSet) (rebuild.Options, error) {
 	o := rebuild.Options{
 		Tags: a.tags, Context: a.context, Reports: a.reports, Platform: a.platform,
 		DryRun: a.dryRun, NoCache: a.noCache, Offline: a.offline, Insecure: a.insecure, Force: a.force,
+	}
+	switch {
+	case a.attest == attestBeside:
+		o.Attest = true
+	case f.Changed("attest") && a.attest == "":
+		return o, errors.New("--attest=: a file's name is missing")
+	default:
+		o.AttestFile = a.attest
 	}
 	switch a.dockerfile {
 	case "flattened":

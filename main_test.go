@@ -255,7 +255,7 @@ func TestHelpNamesEveryOption(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	options(&arguments{}).VisitAll(func(f *pflag.Flag) {
-		if !strings.Contains(stdout, "--"+f.Name+" ") {
+		if !strings.Contains(stdout, "--"+f.Name+" ") && !strings.Contains(stdout, "--"+f.Name+"[=") {
 			t.Errorf("the help text doesn't name --%s", f.Name)
 		}
 	})

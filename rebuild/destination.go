@@ -24,7 +24,11 @@ func (o *Options) prepare(ctx context.Context, src *image.Source, opt image.Opti
 	if err != nil {
 		return nil, err
 	}
-	return place.Prepare(ctx, output, names, opt)
+	to, err := place.Prepare(ctx, output, names, opt)
+	if err != nil || !o.Attest {
+		return to, err
+	}
+	return to, canAttest(to)
 }
 
 // names are the names of the result, besides the one that --output has.

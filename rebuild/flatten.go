@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/image/place"
 	"docker-flatten/rebuild/maker"
@@ -28,6 +30,9 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	}
 	report := &templates.Report{DryRun: o.DryRun, Builder: o.Builder.String(), Verify: o.Verify.String()}
 	opt := o.imageOptions(report)
+	var to image.Place
+	var orders []maker.Order
+	var result *image.Stored
 	cleanUp := func(discard func() error) { err = errors.Join(err, discard()) }
 
 	// Where the image comes from, and where everything goes. Wrong ends are found
@@ -38,8 +43,12 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	}
 	defer cleanUp(src.Close)
 	report.Source = src.Ref.String()
-	to, err := o.prepare(ctx, src, opt)
-	if err != nil {
+	if o.Attest {
+		opt.Attest = func(root v1.Hash, images []image.StoredImage) ([]byte, error) {
+			return o.statement(src, to, orders, root, images)
+		}
+	}
+	if to, err = o.prepare(ctx, src, opt); err != nil {
 		return nil, err
 	}
 	pages, err := preparePages(o.Reports, report.Source, o.Force)
@@ -47,6 +56,12 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 		return nil, err
 	}
 	defer cleanUp(pages.discard)
+	if o.AttestFile != "" {
+		err := pages.addAttestation(o.AttestFile, to, o.Force, func() ([]byte, error) { return o.statementOf(src, to, orders, result) })
+		if err != nil {
+			return nil, err
+		}
+	}
 	var written *maker.Context
 	if o.Context != "" {
 		if len(src.Images) > 1 {
@@ -59,8 +74,11 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 		defer cleanUp(written.Discard)
 	}
 
+	if to != nil {
+		o.tellReferrers(ctx, src, opt)
+	}
+
 	// What each platform's image is made of, and what it becomes.
-	var orders []maker.Order
 	for _, im := range src.Images {
 		order, err := o.order(ctx, src, im, to, opt)
 		if err != nil {
@@ -89,7 +107,6 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	}
 
 	// The image in its place, without a name: an earlier run's, or a new one.
-	var result *image.Stored
 	if to != nil {
 		report.Output, report.Tags = to.Ref().String(), to.Names()
 		found, err := o.earlier(ctx, to, orders, src.Index, opt)

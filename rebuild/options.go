@@ -27,6 +27,8 @@ type Options struct {
 	Context     string
 	Recover     bool     // recover the Dockerfile that made the image, in a dry run or for Context; no image is made
 	Reports     []string // files for pages about the run, .html or .svg
+	Attest      bool     // keep an in-toto statement about the result beside it, in a registry or layout
+	AttestFile  string   // write that statement to a file; "" = none
 	Builder     Builder
 	Platform    string // os/arch[/variant]; "" = every platform of an index
 	Compression image.Compression
@@ -83,6 +85,10 @@ func (o *Options) Validate() error {
 		return errors.New("--dockerfile original goes with --dry-run, or with --context and a directory")
 	case o.Recover && (o.Output != nil || len(o.Tags) > 0):
 		return errors.New("--dockerfile original makes no image: it goes with neither --tag nor --output")
+	case o.Attest && o.AttestFile != "":
+		return errors.New("--attest keeps the statement beside the result or writes it to a file: choose one")
+	case o.attests() && (o.DryRun || o.contextOnly()):
+		return errors.New("--attest needs an image that is made: it goes neither with --dry-run nor with a context alone")
 	case o.DryRun && o.Context == "-":
 		return errors.New("--dry-run and --context - both write to stdout: choose one")
 	case o.Context == "-" && o.outputIsStdout():

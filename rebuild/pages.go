@@ -13,8 +13,8 @@ import (
 	"docker-flatten/templates"
 )
 
-// pages are the --report files on their way: each is written beside its place,
-// and renamed once the image has its names.
+// pages are the --report files, and that of --attest, on their way: each is
+// written beside its place, and renamed once the image has its names.
 type pages struct {
 	files []pageFile
 }
@@ -22,7 +22,9 @@ type pages struct {
 type pageFile struct {
 	name   string // as the user gave it
 	target string // the file that name leads to
+	op     string // for errors: what is done with it
 	staged *temp.File
+	write  func(io.Writer, *templates.Report) error
 }
 
 // preparePages says what is wrong with the places for pages before any work is
@@ -30,34 +32,41 @@ type pageFile struct {
 func preparePages(names []string, source string, force bool) (*pages, error) {
 	p := &pages{}
 	for _, name := range names {
-		f, err := preparePage(name, source, force)
+		f, err := preparePage("write report", name, force, "page of this image", func(head []byte) bool {
+			return templates.IsPage(head[:min(len(head), templates.PageHead)], source)
+		})
 		if err != nil {
 			return nil, errors.Join(err, p.discard())
+		}
+		if f.write = templates.WriteHTML; strings.HasSuffix(name, ".svg") {
+			f.write = templates.WriteSVG
 		}
 		p.files = append(p.files, f)
 	}
 	return p, nil
 }
 
-func preparePage(name, source string, force bool) (pageFile, error) {
+// preparePage stages one file. It takes the place of one that is ours, an earlier
+// one of its kind, by its first bytes.
+func preparePage(op, name string, force bool, kind string, ours func(head []byte) bool) (pageFile, error) {
 	fail := func(err error, hint string) (pageFile, error) {
 		var p *os.PathError
 		if errors.As(err, &p) {
 			err = p.Err
 		}
-		return pageFile{}, &image.Error{Op: "write report", Object: name, Err: err, Hint: hint}
+		return pageFile{}, &image.Error{Op: op, Object: name, Err: err, Hint: hint}
 	}
 	target := name
 	if _, err := os.Lstat(name); err == nil {
 		if target, err = filepath.EvalSymlinks(name); err != nil {
 			return fail(errors.New("a symbolic link to nothing"), "name a new file")
 		}
-		ours, err := isPage(target, source)
+		head, err := headOf(target)
 		if err != nil {
 			return fail(err, "")
 		}
-		if !ours && !force {
-			return fail(errors.New("the file exists, and isn't an earlier page of this image"), "--force replaces it")
+		if !ours(head) && !force {
+			return fail(errors.New("the file exists, and isn't an earlier "+kind), "--force replaces it")
 		}
 	}
 	temp.SweepBeside(target)
@@ -65,36 +74,35 @@ func preparePage(name, source string, force bool) (pageFile, error) {
 	if err != nil {
 		return fail(err, "")
 	}
-	return pageFile{name: name, target: target, staged: staged}, nil
+	return pageFile{name: name, target: target, op: op, staged: staged}, nil
 }
 
-// isPage tells whether a file is a page about the source.
-func isPage(name, source string) (bool, error) {
+// mostOfHead is how many bytes of a file tell what it is; a statement is read
+// whole.
+const mostOfHead = largestStatement
+
+// headOf is the beginning of a regular file.
+func headOf(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return false, errors.New("not a regular file")
+		return nil, errors.New("not a regular file")
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer f.Close()
-	head, err := io.ReadAll(io.LimitReader(f, templates.PageHead))
-	return templates.IsPage(head, source), err
+	return io.ReadAll(io.LimitReader(f, mostOfHead))
 }
 
 // write writes the pages where they are staged.
 func (p *pages) write(report *templates.Report) error {
 	for _, f := range p.files {
-		write := templates.WriteHTML
-		if strings.HasSuffix(f.name, ".svg") {
-			write = templates.WriteSVG
-		}
-		if err := errors.Join(write(f.staged, report), f.staged.Sync()); err != nil {
-			return fmt.Errorf("write report %s: %w", f.name, err)
+		if err := errors.Join(f.write(f.staged, report), f.staged.Sync()); err != nil {
+			return fmt.Errorf("%s %s: %w", f.op, f.name, err)
 		}
 	}
 	return nil
@@ -105,7 +113,7 @@ func (p *pages) publish() error {
 	for len(p.files) > 0 {
 		f := p.files[0]
 		if err := f.staged.Publish(f.target); err != nil {
-			return fmt.Errorf("write report: %w", err)
+			return fmt.Errorf("%s: %w", f.op, err)
 		}
 		p.files = p.files[1:]
 	}

@@ -21,7 +21,7 @@ func plainText(roff string) string {
 
 func TestManualHasTheOptionsOfTheHelp(t *testing.T) {
 	page := plainText(Man("1.2.3"))
-	options := regexp.MustCompile(`(?m)^  (?:-[a-z], |    )--[a-z-]+(?: [A-Z]+)?`).FindAllString(Usage, -1)
+	options := regexp.MustCompile(`(?m)^  (?:-[a-z], |    )--[a-z-]+(?:\[=[A-Z]+\]| [A-Z]+)?`).FindAllString(Usage, -1)
 	if len(options) < 20 {
 		t.Fatalf("only %d options in the help", len(options))
 	}

@@ -25,6 +25,8 @@ type Bundle struct {
 	Manifests []Item // images' manifests, then indexes, innermost first
 	Root      v1.Descriptor
 	Images    []StoredImage
+
+	Attestation *Attestation // nil without one
 }
 
 // All lists the items so that each comes after those that it refers to.
@@ -32,6 +34,9 @@ func (b *Bundle) All() []Item {
 	var all []Item
 	for _, part := range [][]Item{b.Layers, b.Configs, b.Manifests} {
 		all = append(all, part...)
+	}
+	if b.Attestation != nil {
+		all = append(all, b.Attestation.Items()...)
 	}
 	return all
 }
@@ -92,11 +97,13 @@ func (w Bundling) Bundle(ctx context.Context, images []NewImage, index *Index) (
 		if made.Layer != nil {
 			newest = layers[len(layers)-1].desc
 		}
-		b.Images = append(b.Images, made.Stored(newest, compressed))
+		stored := made.Stored(newest, compressed)
+		stored.Manifest = d.Digest
+		b.Images = append(b.Images, stored)
 		manifests, b.Root = append(manifests, d), d
 	}
 	if index == nil {
-		return b, nil
+		return b, w.attest(b)
 	}
 	docs, root, err := index.rebuild(manifests, convert)
 	if err != nil {
@@ -110,7 +117,13 @@ func (w Bundling) Bundle(ctx context.Context, images []NewImage, index *Index) (
 		b.Manifests = append(b.Manifests, Item{Descriptor: d, Document: doc})
 	}
 	b.Root = root
-	return b, nil
+	return b, w.attest(b)
+}
+
+// attest adds the attestation, where one is asked for.
+func (w Bundling) attest(b *Bundle) (err error) {
+	b.Attestation, err = w.Options.attest(b.Root, b.Images)
+	return err
 }
 
 // convertsToOCI tells whether manifests of Docker's own format must become OCI

@@ -63,6 +63,7 @@ func (n NewImage) KeptKind(ctx context.Context) (string, error) {
 // StoredImage is one platform's image in its new place.
 type StoredImage struct {
 	ConfigDigest v1.Hash
+	Manifest     v1.Hash       // zero where the place has none
 	Layer        v1.Descriptor // of the new layer as it is stored; zero without one
 	DiffID       v1.Hash       // of the new layer; zero without one
 	DiffIDs      []v1.Hash     // of all layers

@@ -109,6 +109,9 @@ func NewFound(old *Source, images []NewImage, name func(ctx context.Context) (se
 	var list []StoredImage
 	for i, im := range old.Images {
 		s := StoredImage{ConfigDigest: DigestOf(im.Config), DiffIDs: im.DiffIDs, Compressed: im.storedSize()}
+		if im.Manifest != nil {
+			s.Manifest = im.Manifest.Descriptor.Digest
+		}
 		if keep := images[i].Keep; images[i].Write != nil {
 			s.DiffID = im.DiffIDs[keep]
 			s.Layer = im.layers[keep].found()

@@ -3,6 +3,8 @@ package image
 import (
 	"errors"
 	"io"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Source is an image, or an index of images for several platforms, that was
@@ -15,6 +17,14 @@ type Source struct {
 	Beside Beside   // what lies around the images in the same place; nil for an engine's image
 
 	closers []io.Closer
+}
+
+// Root describes what the reference led to, in a place that keeps manifests.
+func (s *Source) Root() v1.Descriptor {
+	if s.Index != nil {
+		return s.Index.Descriptor
+	}
+	return s.Images[0].Manifest.Descriptor
 }
 
 // OnClose has Close close c, too.

@@ -99,7 +99,7 @@ _docker_flatten() {
         compopt -o filenames 2>/dev/null
         _docker_flatten_offer < <(compgen -d -- "$cur")
         ;;
-    --report) _docker_flatten_files '' "$cur" ;;
+    --report | --attest) _docker_flatten_files '' "$cur" ;;
     --builder) _docker_flatten_offer < <(printf '%s\n' auto native engine) ;;
     --verify) _docker_flatten_offer < <(printf '%s\n' structure content off) ;;
     --progress) _docker_flatten_offer < <(printf '%s\n' auto tty plain none) ;;
@@ -114,7 +114,7 @@ _docker_flatten() {
         case $cur in
         -*)
             _docker_flatten_offer < <(printf '%s\n' -t --tag -b --base -o --output --context --dockerfile --builder --platform \
-                --compression --verify --dry-run --max-waste --max-layers --max-size --json --report --progress --no-cache --offline --insecure --force -q --quiet \
+                --compression --verify --attest --dry-run --max-waste --max-layers --max-size --json --report --progress --no-cache --offline --insecure --force -q --quiet \
                 --completion --man --version -h --help)
             ;;
         *) [[ -n $given ]] || _docker_flatten_image ;;

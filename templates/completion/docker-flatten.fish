@@ -60,6 +60,7 @@ complete -c docker-flatten -l builder -x -a 'auto native engine' -d 'What builds
 complete -c docker-flatten -l platform -x -a 'linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6 linux/386 linux/ppc64le linux/s390x linux/riscv64 windows/amd64' -d 'Which platform of an index'
 complete -c docker-flatten -l compression -x -a 'gzip zstd none' -d 'How the new layer is compressed'
 complete -c docker-flatten -l verify -x -a 'structure content off' -d 'How the result is checked'
+complete -c docker-flatten -l attest -d 'Make an in-toto statement about the result'
 complete -c docker-flatten -l dry-run -d 'Build nothing; show the plan and the Dockerfile'
 complete -c docker-flatten -l max-waste -x -d 'Most bytes, or share of them, that may be wasted'
 complete -c docker-flatten -l max-layers -x -d 'Most layers that the image may have'

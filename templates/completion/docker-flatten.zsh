@@ -57,6 +57,7 @@ _docker-flatten() {
         '--platform=[which platform of an index]:platform:(linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6 linux/386 linux/ppc64le linux/s390x linux/riscv64 windows/amd64)' \
         '--compression=[how the new layer is compressed]:compression:(gzip zstd none)' \
         '--verify=[how the result is checked]:check:(structure content off)' \
+        '--attest=-[make an in-toto statement about the result]::file:_files' \
         '--dry-run[build nothing; show the plan and the Dockerfile]' \
         '--max-waste=[most bytes, or share of them, that may be wasted]:share or size:' \
         '--max-layers=[most layers that the image may have]:number:' \

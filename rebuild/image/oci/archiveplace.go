@@ -89,16 +89,20 @@ func (p *archivePlace) compare(ctx context.Context, ix *archive.Tar, images []im
 	if err != nil {
 		return nil, false, ctx.Err() // with --force anything may be there
 	}
-	get, err := indexJSON(nil, p.names.entries(rootOf(old)))
-	if err != nil || !bytes.Equal(have, get) {
-		return nil, false, err
-	}
 	opt, err := p.options(ctx, images)
 	if err != nil {
 		return nil, false, err
 	}
 	same, err := image.Same(ctx, images, index, old, opt.Compression.Or(image.Gzip))
-	return old, same, err
+	if err != nil || !same {
+		return old, false, err
+	}
+	attestation, err := p.opt.AttestFound(image.NewFound(old, images, nil))
+	if err != nil {
+		return nil, false, err
+	}
+	get, err := indexJSON(nil, p.names.entries(old.Root(), attestation))
+	return old, bytes.Equal(have, get), err
 }
 
 // Store writes the archive.
@@ -123,7 +127,7 @@ func (p *archivePlace) store(ctx context.Context, images []image.NewImage, index
 	if err != nil {
 		return nil, err
 	}
-	list, err := records(b, p.names.entries(b.Root), nil)
+	list, err := records(b, p.names.entries(b.Root, b.Attestation), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -109,7 +109,7 @@ func (p *dirPlace) Existing(ctx context.Context, images []image.NewImage, index 
 	if err := json.Unmarshal(raw, &listed); err != nil {
 		return nil, &image.Error{Op: "open", Object: p.root, Err: fmt.Errorf("index.json: %w", err)}
 	}
-	want := p.names.entries(v1.Descriptor{})
+	want := p.names.entries(v1.Descriptor{}, nil)
 	for _, d := range listed.Manifests {
 		if !slices.ContainsFunc(want, func(w v1.Descriptor) bool { return sameName(w, d) }) {
 			continue
@@ -126,13 +126,31 @@ func (p *dirPlace) Existing(ctx context.Context, images []image.NewImage, index 
 		old.Ref = p.ref
 		same, err := image.Same(ctx, images, index, old, p.opt.Compression.Or(image.Gzip))
 		if err == nil && same {
-			return image.NewFound(old, images, func(ctx context.Context) (bool, error) { return p.name(ctx, rootOf(old), nil) }), nil
+			var found *image.Found
+			found = image.NewFound(old, images, func(ctx context.Context) (bool, error) { return p.nameFound(ctx, found) })
+			return found, nil
 		}
 		if err := errors.Join(err, old.Close()); err != nil {
 			return nil, err
 		}
 	}
 	return nil, nil
+}
+
+// nameFound gives an earlier result the names, and the attestation, that it lacks.
+func (p *dirPlace) nameFound(ctx context.Context, found *image.Found) (seen bool, err error) {
+	attestation, err := p.opt.AttestFound(found)
+	if err != nil {
+		return false, err
+	}
+	if attestation == nil {
+		return p.name(ctx, found.Root(), nil, nil)
+	}
+	s, err := p.stage(ctx, attestation.Items())
+	if err == nil {
+		seen, err = p.name(ctx, found.Root(), attestation, s)
+	}
+	return seen, errors.Join(err, s.discard())
 }
 
 // Store writes the blobs that the layout lacks into a directory of its own in the
@@ -142,19 +160,20 @@ func (p *dirPlace) Store(ctx context.Context, images []image.NewImage, index *im
 	b, err := image.Bundling{Options: p.opt, Spools: spools}.Bundle(ctx, images, index)
 	var s *staging
 	if err == nil {
-		s, err = p.stage(ctx, b)
+		s, err = p.stage(ctx, b.All())
 	}
 	if err := errors.Join(err, spools.Close()); err != nil {
 		return nil, cmp.Or(ctx.Err(), errors.Join(err, s.discard()))
 	}
 	return image.NewStored(b.Root.Digest.String(), b.Images,
-		func(ctx context.Context) (bool, error) { return p.name(ctx, b.Root, s) }, s.discard), nil
+		func(ctx context.Context) (bool, error) { return p.name(ctx, b.Root, b.Attestation, s) }, s.discard), nil
 }
 
 // name puts the blobs in their places, and the image into index.json, which makes
 // it one, at once. The layout's lock is held meanwhile, so that of several runs
-// none undoes what another one does. Staged is nil where no blobs are new.
-func (p *dirPlace) name(ctx context.Context, root v1.Descriptor, staged *staging) (seen bool, err error) {
+// none undoes what another one does. Attestation is nil where there is none, staged
+// where no blobs are new.
+func (p *dirPlace) name(ctx context.Context, root v1.Descriptor, attestation *image.Attestation, staged *staging) (seen bool, err error) {
 	fail := func(err error) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -174,7 +193,7 @@ func (p *dirPlace) name(ctx context.Context, root v1.Descriptor, staged *staging
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, fail(fmt.Errorf("%s %w", indexFile, err))
 	}
-	index, err := indexJSON(old, p.names.entries(root))
+	index, err := indexJSON(old, p.names.entries(root, attestation))
 	if err != nil {
 		return false, fail(err)
 	}

@@ -141,4 +141,12 @@ func (n names) all() []string {
 	return append([]string{n.own}, n.other...)
 }
 
-func (n names) entries(root v1.Descriptor) []v1.Descriptor { return entries(root, n.own, n.other) }
+// entries are index.json's entries for the image, and for the attestation beside
+// it, nil for none. That one has no name: its subject is what it is found by.
+func (n names) entries(root v1.Descriptor, attestation *image.Attestation) []v1.Descriptor {
+	list := entries(root, n.own, n.other)
+	if attestation != nil {
+		list = append(list, attestation.Entry())
+	}
+	return list
+}

@@ -192,11 +192,3 @@ func openUnnamedIndex(ctx context.Context, o image.Opening, found []v1.Descripto
 	}
 	return o.Index(ctx, v1.Descriptor{MediaType: types.OCIImageIndex, Digest: image.DigestOf(made), Size: int64(len(made))}, made)
 }
-
-// rootOf describes what a layout's entry led to.
-func rootOf(src *image.Source) v1.Descriptor {
-	if src.Index != nil {
-		return src.Index.Descriptor
-	}
-	return src.Images[0].Manifest.Descriptor
-}

@@ -39,14 +39,14 @@ type staging struct {
 }
 
 // stage writes what the layout lacks, or has wrong.
-func (p *dirPlace) stage(ctx context.Context, b *image.Bundle) (s *staging, err error) {
+func (p *dirPlace) stage(ctx context.Context, items []image.Item) (s *staging, err error) {
 	s = &staging{root: p.root}
 	p.sweep()
 	if err := s.makeDir(); err != nil {
 		return s, image.PathError("write to", p.root, err)
 	}
 	total := int64(0)
-	for _, it := range b.All() {
+	for _, it := range items {
 		right, err := s.has(ctx, it)
 		if err != nil {
 			return s, image.PathError("write to", p.root, err)

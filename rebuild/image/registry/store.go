@@ -126,7 +126,9 @@ func (p *place) Existing(ctx context.Context, images []image.NewImage, index *im
 		}
 		same, err := image.Same(ctx, images, index, old, p.opt.Compression.Or(image.Gzip))
 		if err == nil && same {
-			return image.NewFound(old, images, func(ctx context.Context) (bool, error) { return p.addTags(ctx, tag) }), nil
+			var found *image.Found
+			found = image.NewFound(old, images, func(ctx context.Context) (bool, error) { return p.nameFound(ctx, found, tag) })
+			return found, nil
 		}
 		if err := errors.Join(err, old.Close()); err != nil {
 			return nil, err
@@ -152,7 +154,9 @@ func (p *place) Store(ctx context.Context, images []image.NewImage, index *image
 	}
 	root := remoteManifest{b.Manifests[len(b.Manifests)-1]}
 	id := p.tags[0].Context().Digest(b.Root.Digest.String()).String()
-	return image.NewStored(id, b.Images, func(ctx context.Context) (bool, error) { return p.tag(ctx, root) }, nil), nil
+	return image.NewStored(id, b.Images, func(ctx context.Context) (bool, error) {
+		return p.attached(ctx, b.Attestation, func() (bool, error) { return p.tag(ctx, root) })
+	}, nil), nil
 }
 
 // push pushes all of the bundle to every repository.
@@ -166,7 +170,7 @@ func (p *place) push(ctx context.Context, b *image.Bundle) (err error) {
 	for _, repo := range p.repositories() {
 		g, ctx := errgroup.WithContext(ctx)
 		g.SetLimit(uploadsAtOnce)
-		for _, it := range slices.Concat(b.Layers, b.Configs) {
+		for _, it := range slices.Concat(b.Layers, b.Configs, blobs(b.Attestation)) {
 			g.Go(func() error { return pusher.Upload(ctx, repo, p.layer(ctx, it, repo, bar)) })
 		}
 		if err := g.Wait(); err != nil {

@@ -1,0 +1,376 @@
+package rebuild
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"docker-flatten/rebuild/image"
+)
+
+// attested is what a statement is read for.
+type attested struct {
+	Subject []struct {
+		Name   string
+		Digest map[string]string
+	}
+	PredicateType string
+	Predicate     struct {
+		BuildDefinition struct {
+			ResolvedDependencies []struct{ Digest map[string]string }
+		}
+	}
+}
+
+func readStatement(t *testing.T, raw []byte) (s attested) {
+	t.Helper()
+	if err := json.Unmarshal(raw, &s); err != nil {
+		t.Fatalf("%v: %s", err, raw)
+	}
+	return s
+}
+
+// namedApp is a layout with an image, and its manifest's digest.
+func namedApp(t *testing.T) (image.Ref, v1.Hash) {
+	t.Helper()
+	l := newLayout(t)
+	d := l.image(t, appImage())
+	l.name(t, d, "app")
+	return image.Ref{Transport: image.Layout, Path: l.dir}, d.Digest
+}
+
+// statementOn returns the only statement that refers to a digest in a registry.
+func statementOn(t *testing.T, repo name.Repository, subject string) (raw []byte, manifest v1.Hash) {
+	t.Helper()
+	index, err := remote.Referrers(repo.Digest(subject))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(listed.Manifests) != 1 {
+		t.Fatalf("referrers: %+v", listed.Manifests)
+	}
+	manifest = listed.Manifests[0].Digest
+	im, err := remote.Image(repo.Digest(manifest.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := im.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Subject == nil || m.Subject.Digest.String() != subject || len(m.Layers) != 1 {
+		t.Fatalf("manifest: %+v", m)
+	}
+	whole, err := im.RawManifest()
+	if err != nil || !strings.Contains(string(whole), `"artifactType":"application/vnd.in-toto+json"`) {
+		t.Fatalf("%v, manifest: %s", err, whole)
+	}
+	blob, err := remote.Layer(repo.Digest(m.Layers[0].Digest.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := blob.Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if raw, err = io.ReadAll(r); err != nil {
+		t.Fatal(err)
+	}
+	return raw, manifest
+}
+
+func TestAttestationRefersToTheResultInARegistry(t *testing.T) {
+	source, digest := namedApp(t)
+	for title, referrers := range map[string]bool{"that lists referrers": true, "with the fallback tag": false} {
+		t.Run(title, func(t *testing.T) {
+			t.Setenv("DOCKER_CONFIG", t.TempDir())
+			server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(referrers)))
+			t.Cleanup(server.Close)
+			host := strings.TrimPrefix(server.URL, "http://")
+			repo, err := name.NewRepository(host + "/flat")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var first []byte
+			for i := range 3 { // made, found, made again
+				report, err := Flatten(context.Background(), Options{
+					Image: source, Output: registryRef(host + "/flat:1"), Base: keep("1"), Attest: true, NoCache: i == 2, Client: noEngine,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if report.Reused != (i == 1) {
+					t.Fatalf("run %d: reused is %t", i, report.Reused)
+				}
+				_, id, _ := strings.Cut(report.ID, "@")
+				raw, _ := statementOn(t, repo, id)
+				s := readStatement(t, raw)
+				if "sha256:"+s.Subject[0].Digest["sha256"] != id || s.PredicateType != "https://slsa.dev/provenance/v1" {
+					t.Errorf("statement: %s", raw)
+				}
+				if d := s.Predicate.BuildDefinition.ResolvedDependencies[0].Digest["sha256"]; d != digest.Hex {
+					t.Errorf("material %s, want %s", d, digest)
+				}
+				if i == 0 {
+					first = raw
+				} else if string(raw) != string(first) {
+					t.Errorf("run %d has another statement:\n%s\n%s", i, first, raw)
+				}
+			}
+			tags, err := remote.List(repo)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if hasFallback := slices.ContainsFunc(tags, func(s string) bool { return strings.HasPrefix(s, "sha256-") }); hasFallback == referrers {
+				t.Errorf("tags: %v", tags)
+			}
+		})
+	}
+}
+
+// A result that doesn't get its tag leaves no attestation either.
+func TestUnnamedResultLeavesNoAttestation(t *testing.T) {
+	source, _ := namedApp(t)
+	for title, referrers := range map[string]bool{"that lists referrers": true, "with the fallback tag": false} {
+		t.Run(title, func(t *testing.T) {
+			t.Setenv("DOCKER_CONFIG", t.TempDir())
+			real := registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(referrers))
+			attested := false
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/1") {
+					w.WriteHeader(http.StatusForbidden)
+					return
+				}
+				attested = attested || r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/referrers/")
+				real.ServeHTTP(w, r)
+			}))
+			t.Cleanup(server.Close)
+			host := strings.TrimPrefix(server.URL, "http://")
+			if _, err := Flatten(context.Background(), Options{
+				Image: source, Output: registryRef(host + "/flat:1"), Base: keep("1"), Attest: true, Client: noEngine,
+			}); err == nil {
+				t.Fatal("no error")
+			}
+			if !attested {
+				t.Fatal("the attestation wasn't even pushed")
+			}
+			repo, err := name.NewRepository(host + "/flat")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tags, err := remote.List(repo); err == nil && len(tags) > 0 {
+				t.Errorf("tags are left: %v", tags)
+			}
+		})
+	}
+}
+
+func TestAttestationLiesInTheLayout(t *testing.T) {
+	source, digest := namedApp(t)
+	for _, transport := range []string{image.Layout, image.LayoutArchive} {
+		t.Run(transport, func(t *testing.T) {
+			out := image.Ref{Transport: transport, Path: filepath.Join(t.TempDir(), "out"), Name: "flat"}
+			var index []byte
+			for i := range 2 {
+				report, err := Flatten(context.Background(), Options{Image: source, Output: &out, Base: keep("1"), Attest: true, Client: noEngine})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if report.Reused != (i == 1) {
+					t.Errorf("run %d: reused is %t", i, report.Reused)
+				}
+				if transport != image.Layout {
+					continue
+				}
+				raw, err := os.ReadFile(filepath.Join(out.Path, "index.json"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if i == 1 && string(raw) != string(index) {
+					t.Errorf("index.json became\n%s\nof\n%s", raw, index)
+				}
+				index = raw
+			}
+			dir := out.Path
+			if transport == image.LayoutArchive {
+				dir = t.TempDir()
+				untar(t, out.Path, dir)
+			}
+			checkAttestedLayout(t, dir, digest)
+			// the image is still what the layout is opened for
+			again := image.Ref{Transport: transport, Path: filepath.Join(t.TempDir(), "again"), Name: "x"}
+			if _, err := Flatten(context.Background(), Options{Image: image.Ref{Transport: transport, Path: out.Path}, Output: &again, Base: keep("1"), Client: noEngine}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func checkAttestedLayout(t *testing.T, dir string, source v1.Hash) {
+	t.Helper()
+	path, err := layout.FromPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ix, err := path.ImageIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed, err := ix.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(listed.Manifests) != 2 || listed.Manifests[1].ArtifactType != "application/vnd.in-toto+json" || len(listed.Manifests[1].Annotations) != 0 {
+		t.Fatalf("index.json: %+v", listed.Manifests)
+	}
+	im, err := path.Image(listed.Manifests[1].Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := im.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Subject == nil || m.Subject.Digest != listed.Manifests[0].Digest {
+		t.Errorf("subject: %+v", m.Subject)
+	}
+	raw, err := path.Bytes(m.Layers[0].Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := readStatement(t, raw)
+	if s.Subject[0].Digest["sha256"] != listed.Manifests[0].Digest.Hex || s.Predicate.BuildDefinition.ResolvedDependencies[0].Digest["sha256"] != source.Hex {
+		t.Errorf("statement: %s", raw)
+	}
+	if _, err := path.Bytes(m.Config.Digest); err != nil {
+		t.Errorf("the empty config: %v", err)
+	}
+}
+
+func TestAttestationInAFile(t *testing.T) {
+	source, digest := namedApp(t)
+	dir := t.TempDir()
+	out := image.Ref{Transport: image.Archive, Path: filepath.Join(dir, "out.tar")}
+	file := filepath.Join(dir, "statement.json")
+	flatten := func(change func(*Options)) (string, error) {
+		o := Options{Image: source, Output: &out, Base: keep("1"), Tags: []string{"flat:1"}, AttestFile: file, Client: noEngine}
+		change(&o)
+		report, err := Flatten(context.Background(), o)
+		if err != nil {
+			return "", err
+		}
+		return report.ID, nil
+	}
+	nothing := func(*Options) {}
+	id, err := flatten(nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := readStatement(t, first)
+	if "sha256:"+s.Subject[0].Digest["sha256"] != id || s.Subject[0].Name != "flat:1" || s.Predicate.BuildDefinition.ResolvedDependencies[0].Digest["sha256"] != digest.Hex {
+		t.Errorf("statement: %s", first)
+	}
+	if _, err := flatten(nothing); err != nil { // an earlier one of the same name is replaced
+		t.Error(err)
+	}
+	if again, _ := os.ReadFile(file); string(again) != string(first) {
+		t.Errorf("the second run wrote\n%s\nafter\n%s", again, first)
+	}
+	if _, err := flatten(func(o *Options) {
+		o.Tags, o.Output = []string{"other:1"}, &image.Ref{Transport: image.Archive, Path: filepath.Join(dir, "other.tar")}
+	}); err == nil || !strings.Contains(err.Error(), "isn't an earlier statement about other:1") {
+		t.Errorf("a statement about another name is replaced: %v", err)
+	}
+	// what can't be carried out leaves no file
+	absent := filepath.Join(dir, "absent.json")
+	if _, err := flatten(func(o *Options) { o.AttestFile, o.Base, o.NoCache = absent, keep("99"), true }); err == nil {
+		t.Error("no error")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*absent*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func TestAttestationNeedsAPlaceForIt(t *testing.T) {
+	source, _ := namedApp(t)
+	dir := t.TempDir()
+	out := image.Ref{Transport: image.Archive, Path: filepath.Join(dir, "out.tar")}
+	_, err := Flatten(context.Background(), Options{Image: source, Output: &out, Attest: true, Tags: []string{"flat:1"}, Client: noEngine})
+	var known *image.Error
+	if !errors.As(err, &known) || !strings.Contains(known.Hint, "--attest=FILE") {
+		t.Errorf("error is %v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+	for name, o := range map[string]Options{
+		"a dry run": {DryRun: true, Attest: true}, "a context alone": {Context: "-", AttestFile: "x"}, "both forms": {Attest: true, AttestFile: "x"},
+	} {
+		o.Image = image.Ref{Transport: image.Registry, Name: "registry.example/app:1"}
+		if err := o.Validate(); err == nil || !strings.Contains(err.Error(), "--attest") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What refers to the source is told of, and stays behind.
+func TestReferrersOfTheSourceAreTold(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	source, _ := namedApp(t)
+	// a flattened image with a statement about it is the source of the next run
+	attestedApp, err := Flatten(context.Background(), Options{Image: source, Output: registryRef(host + "/app:1"), Base: keep("2"), Attest: true, Client: noEngine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := name.NewRepository(host + "/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, id, _ := strings.Cut(attestedApp.ID, "@")
+	_, statementDigest := statementOn(t, app, id)
+	report, err := Flatten(context.Background(), Options{Image: *registryRef(host + "/app:1"), Output: registryRef(host + "/flat:1"), Base: keep("1"), Client: noEngine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(report.Warnings, func(w string) bool {
+		return strings.HasPrefix(w, "not carried over: ") && strings.Contains(w, statementDigest.Hex[:12])
+	}) {
+		t.Errorf("warnings: %q", report.Warnings)
+	}
+	_, id, _ = strings.Cut(report.ID, "@")
+	repo, _ := name.NewRepository(host + "/flat")
+	index, err := remote.Referrers(repo.Digest(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if listed, err := index.IndexManifest(); err != nil || len(listed.Manifests) > 0 {
+		t.Errorf("referrers of the result: %v, %v", listed, err)
+	}
+}

@@ -1,0 +1,122 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/progress"
+)
+
+func blobs(a *image.Attestation) []image.Item {
+	if a == nil {
+		return nil
+	}
+	return a.Blobs
+}
+
+// nameFound gives an earlier result, which the tag have means, its other tags,
+// and the attestation where one is asked for.
+func (p *place) nameFound(ctx context.Context, found *image.Found, have name.Tag) (seen bool, err error) {
+	attestation, err := p.opt.AttestFound(found)
+	if err != nil {
+		return true, err
+	}
+	pusher, err := remote.NewPusher(options(ctx, p.client)...)
+	if err != nil {
+		return true, &image.Error{Op: "push to", Object: p.ref.String(), Err: err}
+	}
+	for _, repo := range p.repositories() {
+		for _, it := range blobs(attestation) {
+			bar := p.opt.Start(progress.Pushing, p.ref.Name, it.Descriptor.Size)
+			err := pusher.Upload(ctx, repo, &upload{ctx: ctx, item: it, bar: bar})
+			bar.Done(err)
+			if err != nil {
+				return true, explain("push to", p.ref.String(), err)
+			}
+		}
+	}
+	return p.attached(ctx, attestation, func() (bool, error) { return p.addTags(ctx, have) })
+}
+
+// attached pushes the manifest of an attestation, whose blobs are there, to every
+// repository before the result gets its tags. go-containerregistry lists it under
+// the fallback tag where the registry doesn't list referrers itself (OCI
+// distribution spec 1.1, "Referrers Tag Schema"). If anything fails before the
+// first tag, it is taken back.
+func (p *place) attached(ctx context.Context, a *image.Attestation, tag func() (seen bool, err error)) (seen bool, err error) {
+	if a == nil {
+		return tag()
+	}
+	var pushed []name.Digest
+	pusher, err := remote.NewPusher(options(ctx, p.client)...)
+	if err != nil {
+		return false, &image.Error{Op: "push to", Object: p.ref.String(), Err: err}
+	}
+	for _, repo := range p.repositories() {
+		ref := repo.Digest(a.Manifest.Descriptor.Digest.String())
+		if _, headErr := remote.Head(ref, options(ctx, p.client)...); isMissing(headErr) {
+			pushed = append(pushed, ref) // else an earlier run has pushed it
+		}
+		if err = pusher.Push(ctx, ref, remoteManifest{a.Manifest}); err != nil {
+			err = explain("push attestation to", p.ref.String(), err)
+			break
+		}
+	}
+	if err == nil {
+		seen, err = tag()
+	}
+	if err != nil && !seen {
+		for _, ref := range pushed {
+			p.detach(ctx, ref, a.Manifest)
+		}
+	}
+	return seen, err
+}
+
+// isMissing tells whether a registry said that it doesn't have something.
+func isMissing(err error) bool {
+	var said *transport.Error
+	return errors.As(err, &said) && said.StatusCode == http.StatusNotFound
+}
+
+// detaching is how long taking back may take, also after an interrupt.
+const detaching = 10 * time.Second
+
+// detach takes an attestation back, as far as the registry lets images be
+// deleted: one that doesn't keeps what nobody finds but by the result's digest.
+func (p *place) detach(ctx context.Context, ref name.Digest, manifest image.Item) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), detaching)
+	defer cancel()
+	var m struct{ Subject v1.Descriptor }
+	if json.Unmarshal(manifest.Document, &m) != nil {
+		return
+	}
+	opts := options(ctx, p.client)
+	fallback := ref.Context().Tag(strings.Replace(m.Subject.Digest.String(), ":", "-", 1))
+	if got, err := remote.Get(fallback, opts...); err == nil {
+		var index v1.IndexManifest
+		if json.Unmarshal(got.Manifest, &index) == nil {
+			index.Manifests = slices.DeleteFunc(index.Manifests, func(d v1.Descriptor) bool { return d.Digest == manifest.Descriptor.Digest })
+			if len(index.Manifests) == 0 {
+				_ = remote.Delete(fallback, opts...) // some registries delete tags, others digests with all their tags
+				_ = remote.Delete(ref.Context().Digest(got.Digest.String()), opts...)
+			} else if raw, err := json.Marshal(index); err == nil {
+				d := got.Descriptor
+				d.Digest, d.Size = image.DigestOf(raw), int64(len(raw))
+				_ = remote.Put(fallback, remoteManifest{image.Item{Descriptor: d, Document: raw}}, opts...)
+			}
+		}
+	}
+	_ = remote.Delete(ref, opts...)
+}
