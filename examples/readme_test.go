@@ -150,6 +150,7 @@ type shell struct {
 	root     string // a copy of the checkout's examples
 	dir      string // the example in it
 	env      []string
+	temp     string // TMPDIR, which stands in for /tmp
 	registry string // address of the registry that stands in for localhost:5000
 }
 
@@ -164,9 +165,10 @@ func newShell(t *testing.T, name string) *shell {
 		push(t, archive, s.registry+"/app:1")
 	}
 	home := t.TempDir()
+	s.temp = t.TempDir()
 	s.env = []string{
 		"PATH=" + filepath.Dir(binary) + string(os.PathListSeparator) + os.Getenv("PATH"),
-		"HOME=" + home, "TMPDIR=" + t.TempDir(), "LC_ALL=C",
+		"HOME=" + home, "TMPDIR=" + s.temp, "LC_ALL=C",
 	}
 	for _, key := range []string{"GOCACHE", "GOMODCACHE", "GOPATH", "GOFLAGS", "GOPROXY"} { // some examples build a program
 		value, err := exec.Command("go", "env", key).Output()
@@ -269,7 +271,7 @@ func (s *shell) run(t *testing.T, c command) []string {
 		// The commands that follow still run: the last ones may clear up.
 		t.Errorf("line %d: $ %s\n%s%v", c.line+1, c.text, out.String(), err)
 	}
-	return lines(strings.ReplaceAll(out.String(), s.registry, "localhost:5000"))
+	return lines(strings.NewReplacer(s.registry, "localhost:5000", s.temp, "/tmp").Replace(out.String()))
 }
 
 // TestShellBlocks parses the commands that no test can run, and holds the

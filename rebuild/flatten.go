@@ -106,6 +106,13 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 		}
 	}
 
+	// What it will take, known before the first byte is written.
+	needs, err := o.needs(ctx, orders, o.goal(src, to), opt)
+	if err != nil {
+		return nil, err
+	}
+	report.Needs = accountOf(orders, needs)
+
 	// The image in its place, without a name: an earlier run's, or a new one.
 	if to != nil {
 		report.Output, report.Tags = to.Ref().String(), to.Names()
@@ -117,6 +124,12 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 			defer cleanUp(found.Source.Close)
 			result, report.Reused, report.Checked = found.Stored, true, found.checked
 		} else {
+			if err := o.checkRoom(needs, opt); err != nil {
+				return nil, err
+			}
+			if report.Needs.WriteBytes >= longRun {
+				opt.Note("this run " + report.Needs.String())
+			}
 			builder, err := o.newBuilder(opt)
 			if err != nil {
 				return nil, err
@@ -135,6 +148,12 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 		report.ID = result.ID
 		for i := range orders {
 			report.Images[i] = stored(report.Images[i], result.Images[i])
+		}
+	}
+
+	if to == nil {
+		if err := o.checkRoom(needs, opt); err != nil {
+			return nil, err
 		}
 	}
 

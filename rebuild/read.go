@@ -40,6 +40,9 @@ func (o *Options) order(ctx context.Context, src *image.Source, im *image.Image,
 	if err != nil {
 		return maker.Order{}, err
 	}
+	if err := o.checkRoom(im.Room(keepFrom), opt); err != nil {
+		return maker.Order{}, err
+	}
 	im, indexes, shares, err := o.read(ctx, im, keepFrom, opt.Display)
 	if err != nil {
 		return maker.Order{}, err

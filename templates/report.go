@@ -21,6 +21,7 @@ type Report struct {
 	Context  string        `json:"context,omitempty"` // the directory of the written build context
 	Images   []ImageReport `json:"images"`            // one a platform
 	Warnings []string      `json:"warnings,omitempty"`
+	Needs    Needs         `json:"needs"`
 
 	Stages string `json:"-"` // the Dockerfiles of several platforms as one, which has a stage for each; "" for one
 }
@@ -162,8 +163,9 @@ type MergedReport struct {
 	Digest     string `json:"digest,omitempty"` // of the blob as stored; "" in an engine that keeps it unpacked
 	MediaType  string `json:"media_type,omitempty"`
 	Paths      int    `json:"paths"`
-	TarBytes   int64  `json:"tar_bytes"`                  // length of the uncompressed tar
-	Compressed int64  `json:"compressed_bytes,omitempty"` // length of the blob as stored; 0 when it isn't compressed
+	TarBytes   int64  `json:"tar_bytes"`                           // length of the uncompressed tar
+	Compressed int64  `json:"compressed_bytes,omitempty"`          // length of the blob as stored; 0 when it isn't compressed
+	Estimate   int64  `json:"compressed_estimate_bytes,omitempty"` // about what Compressed would be with gzip
 	FromLayers int    `json:"from_layers"`
 }
 

@@ -52,6 +52,10 @@ func write(w io.Writer, r *Report, look Look, plan bool) error {
 		}
 		s.image(&r.Images[i])
 	}
+	if plan && (r.Needs.ReadBytes > 0 || len(r.Needs.Space) > 0) {
+		s.line("")
+		s.wrap("", "a run "+r.Needs.String())
+	}
 	if !plan {
 		s.result()
 	}

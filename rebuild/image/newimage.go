@@ -26,6 +26,7 @@ type NewImage struct {
 	// only looked for needs no Size.
 	Write func(ctx context.Context, w io.Writer) error
 	Size  int64
+	Guess int64 // about how many bytes gzip would make of it; 0 = unknown
 
 	// Config returns the config document for an image of these layers.
 	Config func(diffIDs []v1.Hash) ([]byte, error)

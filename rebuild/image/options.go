@@ -36,6 +36,13 @@ func (o Options) Warnf(format string, args ...any) {
 	}
 }
 
+// Note shows the user one line.
+func (o Options) Note(line string) {
+	if o.Display != nil {
+		o.Display.Note(line)
+	}
+}
+
 // Start starts a bar of the display for a stage of total bytes.
 func (o Options) Start(stage, what string, total int64) progress.Bar {
 	if o.Display == nil {

@@ -35,7 +35,7 @@ func (o Order) result() image.NewImage {
 	if p.Unchanged() {
 		return image.NewImage{From: o.Image, Keep: len(o.Image.DiffIDs), Config: p.Document}
 	}
-	return image.NewImage{From: o.Image, Keep: p.Base.Layers, Size: p.Tree.Size(), Config: p.Document, Annotations: p.Annotations, Mark: p.Mark}
+	return image.NewImage{From: o.Image, Keep: p.Base.Layers, Size: p.Tree.Size(), Guess: p.Report.Merged.Estimate, Config: p.Document, Annotations: p.Annotations, Mark: p.Mark}
 }
 
 // base is the base alone, with the config document that the Dockerfile needs.

@@ -163,7 +163,7 @@ func TestCompressedSizesAreEstimatedFromSamples(t *testing.T) {
 		m.Layers = append(m.Layers, v1.Descriptor{MediaType: media, Size: int64(100 + i)})
 	}
 	p.Source.Manifest = m
-	got, _, err := p.estimate(p.Tree, p.Tree.Usage(), []float64{1, 1, 0.5, 1})
+	got, _, _, err := p.estimate(p.Tree, p.Tree.Usage(), []float64{1, 1, 0.5, 1})
 	if want := 100 + 101 + p.Tree.Length(2)/2 + 103; err != nil || got < want-1 || got > want {
 		t.Errorf("%v: %d, want %d", err, got, want)
 	}

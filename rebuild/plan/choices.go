@@ -102,10 +102,10 @@ func savings(choices []templates.Choice, usage []layer.Usage) templates.Savings 
 	return s
 }
 
-// estimate gives about what the source and the result are when gzip has
-// compressed their layers. shares are the parts that the layers' samples leave of
+// estimate gives about what the source, the result and the new layer are when
+// gzip has compressed the layers. shares are the parts that the layers' samples leave of
 // them, by layer; where the manifest says how long a layer is compressed, that counts.
-func (c *Config) estimate(tree *layer.Merged, usage []layer.Usage, shares []float64) (before, after int64, err error) {
+func (c *Config) estimate(tree *layer.Merged, usage []layer.Usage, shares []float64) (before, after, layer int64, err error) {
 	if m := c.Source.Manifest; m != nil && len(m.Layers) == len(usage) {
 		told := make([]float64, len(usage))
 		copy(told, shares)
@@ -114,16 +114,16 @@ func (c *Config) estimate(tree *layer.Merged, usage []layer.Usage, shares []floa
 			if n := tree.Length(i); n > 0 && compressed {
 				told[i] = float64(l.Size) / float64(n)
 			} else if shares == nil {
-				return 0, 0, nil
+				return 0, 0, 0, nil
 			}
 		}
 		shares = told
 	}
 	if shares == nil {
-		return 0, 0, nil
+		return 0, 0, 0, nil
 	}
 	if len(shares) != len(usage) {
-		return 0, 0, fmt.Errorf("estimate compressed sizes: %d samples of %d layers", len(shares), len(usage))
+		return 0, 0, 0, fmt.Errorf("estimate compressed sizes: %d samples of %d layers", len(shares), len(usage))
 	}
 	var b, base, kept, packed float64
 	for i, u := range usage {
@@ -140,11 +140,11 @@ func (c *Config) estimate(tree *layer.Merged, usage []layer.Usage, shares []floa
 		packed += weight * shares[i]
 	}
 	if c.Unchanged() {
-		return int64(b), int64(b), nil
+		return int64(b), int64(b), 0, nil
 	}
 	merged := 0.0
 	if kept > 0 {
 		merged = float64(tree.Size()) * packed / kept
 	}
-	return int64(b), int64(base + merged), nil
+	return int64(b), int64(base + merged), int64(merged), nil
 }

@@ -68,9 +68,13 @@ func (c *Config) report(tree *layer.Merged, dockerfile []byte, shares []float64)
 		r.After.Paths += tree.Paths()
 		r.Merged = &templates.MergedReport{Paths: tree.Paths(), TarBytes: tree.Size(), FromLayers: len(c.Source.DiffIDs) - c.Base.Layers}
 	}
+	var newLayer int64
 	var err error
-	if r.Before.Estimate, r.After.Estimate, err = c.estimate(tree, usage, shares); err != nil {
+	if r.Before.Estimate, r.After.Estimate, newLayer, err = c.estimate(tree, usage, shares); err != nil {
 		return templates.ImageReport{}, err
+	}
+	if r.Merged != nil {
+		r.Merged.Estimate = newLayer
 	}
 	r.Deleted, r.DeletedTotal = deleted(tree.Deletions())
 	for _, w := range account.Wasted {

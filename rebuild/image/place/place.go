@@ -15,6 +15,7 @@ import (
 	"docker-flatten/rebuild/image/engine"
 	"docker-flatten/rebuild/image/oci"
 	"docker-flatten/rebuild/image/registry"
+	"docker-flatten/rebuild/image/room"
 )
 
 // Open finds the image that ref names. Configs and manifests are read, and
@@ -95,6 +96,23 @@ func Prepare(ctx context.Context, ref image.Ref, names []string, opt image.Optio
 		return archive.Prepare(ctx, ref, names, opt)
 	}
 	return nil, fmt.Errorf("store to %s: %w: transport %q", ref, image.ErrFormat, ref.Transport)
+}
+
+// Room is what it takes to store images at ref, by directories. It is known
+// without Prepare, for a run that is only planned.
+func Room(ctx context.Context, ref image.Ref, images []image.NewImage, opt image.Options) ([]room.Need, error) {
+	if ref.Transport == image.AnyFile {
+		ref.Transport = kindOfPath(ctx, ref.Path, opt)
+	}
+	switch ref.Transport {
+	case image.Daemon:
+		return engine.Room(ctx, images, opt)
+	case image.Registry:
+		return registry.Room(images, opt), nil
+	case image.Layout, image.LayoutArchive:
+		return oci.Room(ctx, ref, images, opt)
+	}
+	return archive.Room(ctx, ref.Path, images, opt)
 }
 
 // kindOfPath is what a bare path means as a destination: what is there; a layout

@@ -1,0 +1,29 @@
+package engine
+
+import (
+	"context"
+
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/room"
+)
+
+// Room is what it takes to store the images in the engine, as far as its file
+// systems are seen from here: a graphdriver store unpacks the archive that it is
+// sent, and then the layers (moby, image/tarexport load). A containerd store is
+// sent a layer that is compressed first.
+func Room(ctx context.Context, images []image.NewImage, opt image.Options) ([]room.Need, error) {
+	e, err := newEngine(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	var needs []room.Need
+	for _, n := range images {
+		switch {
+		case e.store == containerdStore:
+			needs = append(needs, n.TempRoom(opt.Compression.Or(image.Gzip).Kind, opt))
+		case e.overlay != "" && n.Write != nil:
+			needs = append(needs, room.Need{Dir: e.overlay, What: "the engine", Bytes: 2 * n.Size, Least: n.Size})
+		}
+	}
+	return needs, nil
+}

@@ -1,0 +1,99 @@
+package rebuild
+
+import (
+	"context"
+
+	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/place"
+	"docker-flatten/rebuild/image/room"
+	"docker-flatten/rebuild/maker"
+	"docker-flatten/templates"
+)
+
+// longRun is how many bytes a job writes that is worth a line about what it
+// needs, before it writes them.
+const longRun = 256 << 20
+
+// needs is what it takes of file systems to make what was ordered. goal is where
+// the images go, nil for none. A dry run forgives a goal that can't be reached.
+func (o *Options) needs(ctx context.Context, orders []maker.Order, goal *image.Ref, opt image.Options) ([]room.Need, error) {
+	var needs []room.Need
+	var images []image.NewImage
+	for _, order := range orders {
+		images = append(images, maker.Native(order))
+		if o.Context != "" && !o.Recover {
+			needs = append(needs, order.ContextRoom(o.Context))
+		}
+	}
+	if goal == nil {
+		return needs, nil
+	}
+	if o.DryRun { // it has spooled nothing, which a run would have done by now
+		for _, order := range orders {
+			keepFrom := 0
+			if goal.Transport == image.Registry {
+				keepFrom = order.Plan.Base.Layers
+			}
+			needs = append(needs, order.Image.Room(keepFrom)...)
+		}
+	}
+	stored, err := place.Room(ctx, *goal, images, opt)
+	if err != nil && (!o.DryRun || ctx.Err() != nil) {
+		return nil, err
+	}
+	return append(needs, stored...), nil
+}
+
+// goal is where the images go, nil for nowhere: to, or in a dry run what would be
+// prepared.
+func (o *Options) goal(src *image.Source, to image.Place) *image.Ref {
+	if to != nil {
+		ref := to.Ref()
+		return &ref
+	}
+	names, err := o.names(src)
+	if err != nil || !o.DryRun || o.contextOnly() {
+		return nil
+	}
+	ref, err := o.output(src.Ref, names)
+	if err != nil {
+		return nil
+	}
+	return &ref
+}
+
+// accountOf puts needs into a report: what was read of the orders' layers, and
+// what will be written, by directories and uses.
+func accountOf(orders []maker.Order, needs []room.Need) (n templates.Needs) {
+	for _, order := range orders {
+		n.ReadBytes += order.Image.StoredBytes()
+	}
+	index := map[templates.Space]int{}
+	for _, need := range needs {
+		if need.Bytes <= 0 {
+			continue
+		}
+		s := templates.Space{Dir: need.Path(), What: need.What}
+		if _, ok := index[s]; !ok {
+			index[s] = len(n.Space)
+			n.Space = append(n.Space, s)
+		}
+		n.Space[index[s]].Bytes += need.Bytes
+		n.WriteBytes += need.Bytes
+	}
+	return n
+}
+
+// checkRoom refuses what a file system surely has too little room for, and warns
+// of what may not fit. With a dry run it only warns.
+func (o *Options) checkRoom(needs []room.Need, opt image.Options) error {
+	for _, s := range room.Shortages(needs) {
+		err := &image.Error{Op: "write to", Object: s.Path(), Err: s.Error(templates.Size),
+			Hint: "free some space, or choose another place: TMPDIR is for temporary files, -o for the result"}
+		if s.Sure && !o.DryRun {
+			return err
+		}
+		opt.Warnf("%s", err)
+	}
+	return nil
+}
