@@ -239,31 +239,39 @@ func config(t *testing.T, cli *client.Client, name string) string {
 // runImage returns what docker run prints.
 func runImage(t *testing.T, cli *client.Client, name string) string {
 	t.Helper()
-	ctx := t.Context()
-	c, err := cli.ContainerCreate(ctx, &container.Config{Image: name}, &container.HostConfig{NetworkMode: "none"}, nil, nil, "")
+	prints, err := tryRun(t.Context(), cli, name)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return prints
+}
+
+// tryRun is runImage where containers may not start.
+func tryRun(ctx context.Context, cli *client.Client, name string) (string, error) {
+	// podman's own limits are higher than what a container may have in some places
+	limits := container.Resources{Ulimits: []*container.Ulimit{{Name: "nofile", Soft: 256, Hard: 256}, {Name: "nproc", Soft: 256, Hard: 256}}}
+	c, err := cli.ContainerCreate(ctx, &container.Config{Image: name}, &container.HostConfig{NetworkMode: "none", Resources: limits}, nil, nil, "")
+	if err != nil {
+		return "", err
+	}
 	defer cli.ContainerRemove(context.Background(), c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	if err := cli.ContainerStart(ctx, c.ID, container.StartOptions{}); err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	wait, errs := cli.ContainerWait(ctx, c.ID, container.WaitConditionNotRunning)
 	select {
 	case <-wait:
 	case err := <-errs:
-		t.Fatal(err)
+		return "", err
 	}
 	logs, err := cli.ContainerLogs(ctx, c.ID, container.LogsOptions{ShowStdout: true, ShowStderr: true})
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	defer logs.Close()
 	var out bytes.Buffer
-	if _, err := stdcopy.StdCopy(&out, &out, logs); err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
+	_, err = stdcopy.StdCopy(&out, &out, logs)
+	return out.String(), err
 }
 
 var fraction = regexp.MustCompile(`(\d\d:\d\d)\.\d+Z`)
