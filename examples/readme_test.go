@@ -305,7 +305,7 @@ func checkScript(t *testing.T, where, script, help string) {
 	}
 	for _, call := range ours.FindAllString(script, -1) {
 		for _, o := range option.FindAllStringSubmatch(call, -1) {
-			if !regexp.MustCompile(`(?m)^ +(?:-[a-z], )?` + regexp.QuoteMeta(o[1]) + `(?:[ ,]|$)`).MatchString(help) {
+			if !regexp.MustCompile(`(?m)^ +(?:-[a-z], )?` + regexp.QuoteMeta(o[1]) + `(?:[ ,[]|$)`).MatchString(help) {
 				t.Errorf("%s: docker-flatten has no option %s", where, o[1])
 			}
 		}

@@ -187,7 +187,13 @@ func scalar(number int, text string) any {
 
 // cutKey splits "key: value" and "key:".
 func cutKey(text string) (key, rest string, ok bool) {
-	if strings.ContainsAny(text[:1], "\"'[{") {
+	if strings.HasPrefix(text, `"`) { // a key with spaces
+		if key, rest, ok = strings.Cut(text[1:]+" ", `": `); !ok || strings.Contains(key, `"`) {
+			return "", "", false
+		}
+		return key, strings.TrimSpace(rest), true
+	}
+	if strings.ContainsAny(text[:1], "'[{") {
 		return "", "", false
 	}
 	key, rest, ok = strings.Cut(text+" ", ": ")
@@ -252,6 +258,7 @@ empty: {}
 nothing:
 ---
 second: a:b
+"quoted key": c
 `
 	got, err := parseYAML(text)
 	want := []any{
@@ -263,7 +270,7 @@ second: a:b
 			},
 			"run": "one # not a comment\n  two\n\nthree\n", "empty": map[string]any{}, "nothing": nil,
 		},
-		map[string]any{"second": "a:b"},
+		map[string]any{"second": "a:b", "quoted key": "c"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("parseYAML = %#v, %v", got, err)
