@@ -425,23 +425,6 @@ func TestEngineBuildsTheWrittenContext(t *testing.T) {
 	}
 }
 
-func tarFiles(t *testing.T, r io.Reader) map[string][]byte {
-	t.Helper()
-	files := map[string][]byte{}
-	for tr := tar.NewReader(r); ; {
-		h, err := tr.Next()
-		if err == io.EOF {
-			return files
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if files[h.Name], err = io.ReadAll(tr); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // TestEngineBuilderRunsBesideItself has two runs build on the same base, which
 // has no name: each must keep its hands off the other's.
 func TestEngineBuilderRunsBesideItself(t *testing.T) {

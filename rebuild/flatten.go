@@ -64,10 +64,6 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	}
 	var written *maker.Context
 	if o.Context != "" {
-		if len(src.Images) > 1 {
-			return nil, &image.Error{Op: "write context", Object: o.Context,
-				Err: fmt.Errorf("the image has %d platforms, a context has one", len(src.Images)), Hint: "choose one with --platform"}
-		}
 		if written, err = maker.PrepareContext(o.Context, o.Stdout); err != nil {
 			return nil, err
 		}
@@ -92,12 +88,10 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	}
 	var recovered []*plan.Recovery
 	if o.Recover {
-		for i, order := range orders {
-			r, err := maker.Recover(ctx, order)
-			if err != nil {
-				return nil, err
-			}
-			recovered = append(recovered, r)
+		if recovered, err = maker.Recover(ctx, orders); err != nil {
+			return nil, err
+		}
+		for i, r := range recovered {
 			report.Images[i].Dockerfile = string(r.Dockerfile)
 		}
 	} else if len(orders) > 1 {
@@ -161,9 +155,9 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	if written != nil {
 		report.Context = written.Dir()
 		if o.Recover {
-			err = written.WriteRecovery(ctx, orders[0], recovered[0], opt)
+			err = written.WriteRecovery(ctx, orders, recovered, opt)
 		} else {
-			err = written.Write(ctx, orders[0], opt)
+			err = written.Write(ctx, orders, opt)
 		}
 		if err != nil {
 			return nil, err

@@ -11,12 +11,14 @@ import (
 // Recovery is what a recovered Dockerfile says. Every text in it may come from
 // an image that isn't trusted.
 type Recovery struct {
-	Image string // as the user named it
-	ID    string
-	Base  Base
-	From  string // what FROM names
-	Notes []string
-	Steps []RecoveryStep
+	Image    string // as the user named it
+	ID       string
+	Platform string // os/arch[/variant]; ""
+	Dir      string // the directory of the context, where each of several platforms has one; ""
+	Base     Base
+	From     string // what FROM names
+	Notes    []string
+	Steps    []RecoveryStep
 }
 
 // RecoveryStep is one instruction, with what there is to say of it.
@@ -44,6 +46,13 @@ func (r Recovery) Render() ([]byte, error) {
 	say("Recovered from %s by docker-flatten.", r.Image)
 	if r.ID != "" {
 		say("Image: %s", r.ID)
+	}
+	if r.Platform != "" {
+		say("Platform: %s", r.Platform)
+	}
+	if r.Dir != "" {
+		say("To build: docker build%s %s", option("--platform", forShell(r.Platform)), r.Dir)
+		say("Each platform has a Dockerfile and files of its own, in a directory of the context: this is %s.", r.Dir)
 	}
 	say("This is a recovery, not a proof: every RUN runs again, and may do something else than it did.")
 	say("What each of them did to the image is said above it. The files of COPY and ADD are the image's own.")

@@ -43,7 +43,11 @@ func (r *Report) dockerfiles() []string {
 	var out []string
 	for _, im := range r.Images {
 		if r.DryRun || !im.Unchanged {
-			out = append(out, im.Dockerfile)
+			text := im.Dockerfile
+			if len(out) > 0 {
+				text = "\n" + text
+			}
+			out = append(out, text)
 		}
 	}
 	return out

@@ -93,44 +93,51 @@ func cause(err error) error {
 	return err
 }
 
-// Write writes the order's build context: the Dockerfile, the layer without
-// whiteouts, and the base where FROM names one that nobody else has. What it
-// writes builds anywhere. opt is for writing the base's archive.
-func (x *Context) Write(ctx context.Context, o Order, opt image.Options) error {
-	parts, err := o.Plan.Context()
+// Write writes the orders' build context: the Dockerfile, and for each order the
+// layer without whiteouts, and the base where FROM names one that nobody else
+// has. What it writes builds anywhere. opt is for writing the bases' archives.
+func (x *Context) Write(ctx context.Context, orders []Order, opt image.Options) error {
+	var plans []*plan.Plan
+	for _, o := range orders {
+		plans = append(plans, o.Plan)
+	}
+	dockerfile, parts, err := plan.Contexts(plans)
 	if err != nil {
 		return err
 	}
-	if err := fill(ctx, x.staged.Path, o, parts, opt); err != nil {
+	if err := os.WriteFile(filepath.Join(x.staged.Path, "Dockerfile"), dockerfile, 0o644); err != nil {
 		return fmt.Errorf("write context: %w", err)
+	}
+	for i, o := range orders {
+		if err := fill(ctx, x.staged.Path, o, parts[i], opt); err != nil {
+			return fmt.Errorf("write context: %w", err)
+		}
 	}
 	return nil
 }
 
-func fill(ctx context.Context, dir string, o Order, parts *plan.Context, opt image.Options) error {
-	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), parts.Dockerfile, 0o644); err != nil {
-		return err
-	}
+// fill writes the files that a context has for one order.
+func fill(ctx context.Context, dir string, o Order, part *plan.Context, opt image.Options) error {
 	portable, err := o.Plan.Tree.Portable(ctx)
 	if err != nil {
 		return err
 	}
 	if portable.Paths() > 0 {
-		if err := writeLayerFile(ctx, filepath.Join(dir, plan.LayerFile), o, portable); err != nil {
+		if err := writeLayerFile(ctx, filepath.Join(dir, part.Layer), o, portable); err != nil {
 			return err
 		}
 	}
-	if !parts.NeedsBase {
+	if !part.NeedsBase {
 		return nil
 	}
-	return writeBase(ctx, dir, o, parts.From, parts.BaseDocument, opt)
+	return writeBase(ctx, filepath.Join(dir, part.Base), o, part.From, part.BaseDocument, opt)
 }
 
-// writeBase writes the base as a docker-archive that an engine loads under the
-// name that FROM has.
-func writeBase(ctx context.Context, dir string, o Order, from string, document func([]v1.Hash) ([]byte, error), opt image.Options) error {
+// writeBase writes the base to file, as a docker-archive that an engine loads
+// under the name that FROM has.
+func writeBase(ctx context.Context, file string, o Order, from string, document func([]v1.Hash) ([]byte, error), opt image.Options) error {
 	opt.Compression = image.Compression{}
-	to, err := place.Prepare(ctx, image.Ref{Transport: image.Archive, Path: filepath.Join(dir, plan.BaseFile)}, []string{from}, opt)
+	to, err := place.Prepare(ctx, image.Ref{Transport: image.Archive, Path: file}, []string{from}, opt)
 	if err != nil {
 		return err
 	}

@@ -18,25 +18,43 @@ import (
 	"docker-flatten/rebuild/progress"
 )
 
-// Recover plans the Dockerfile that made the order's image.
-func Recover(ctx context.Context, o Order) (*plan.Recovery, error) {
-	var facts []plan.LayerFacts
-	for l := o.Plan.Base.Layers; l < len(o.Indexes); l++ {
-		alone, err := layer.Merge(ctx, o.Indexes[:l], o.Indexes[l:l+1])
-		if err != nil {
-			return nil, err
+// Recover plans the Dockerfiles that made the orders' images.
+func Recover(ctx context.Context, orders []Order) ([]*plan.Recovery, error) {
+	var plans []*plan.Plan
+	var facts [][]plan.LayerFacts
+	for _, o := range orders {
+		var of []plan.LayerFacts
+		for l := o.Plan.Base.Layers; l < len(o.Indexes); l++ {
+			alone, err := layer.Merge(ctx, o.Indexes[:l], o.Indexes[l:l+1])
+			if err != nil {
+				return nil, err
+			}
+			of = append(of, plan.Facts(alone))
 		}
-		facts = append(facts, plan.Facts(alone))
+		plans, facts = append(plans, o.Plan), append(facts, of)
 	}
-	return o.Plan.Recover(facts)
+	return plan.Recover(plans, facts)
 }
 
-// WriteRecovery writes a recovery's build context: the Dockerfile, the files of
-// each COPY in a directory, and the base where FROM names one that nobody else
-// has.
-func (x *Context) WriteRecovery(ctx context.Context, o Order, r *plan.Recovery, opt image.Options) error {
-	if err := os.WriteFile(filepath.Join(x.staged.Path, "Dockerfile"), r.Dockerfile, 0o644); err != nil {
-		return fmt.Errorf("write context: %w", err)
+// WriteRecovery writes the build contexts of recoveries: the Dockerfile, the files
+// of each COPY in a directory, and the base where FROM names one that nobody else
+// has. Each of several platforms has a directory of its own.
+func (x *Context) WriteRecovery(ctx context.Context, orders []Order, recoveries []*plan.Recovery, opt image.Options) error {
+	for i, o := range orders {
+		r, dir := recoveries[i], filepath.Join(x.staged.Path, recoveries[i].Dir)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("write context: %w", err)
+		}
+		if err := writeRecovery(ctx, dir, o, r, opt); err != nil {
+			return fmt.Errorf("write context: %w", err)
+		}
+	}
+	return nil
+}
+
+func writeRecovery(ctx context.Context, dir string, o Order, r *plan.Recovery, opt image.Options) error {
+	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), r.Dockerfile, 0o644); err != nil {
+		return err
 	}
 	byLayer := map[int][]plan.Copy{}
 	for _, c := range r.Copies {
@@ -44,19 +62,20 @@ func (x *Context) WriteRecovery(ctx context.Context, o Order, r *plan.Recovery, 
 	}
 	for l := range o.Indexes {
 		if copies := byLayer[l]; len(copies) > 0 {
-			if err := x.takeOut(ctx, o, l, copies, opt.Warn); err != nil {
-				return fmt.Errorf("write context: take the files out of layer %d: %w", l+1, err)
+			if err := takeOut(ctx, dir, o, l, copies, opt.Warn); err != nil {
+				return fmt.Errorf("take the files out of layer %d: %w", l+1, err)
 			}
 		}
 	}
 	if r.NeedsBase {
-		return writeBase(ctx, x.staged.Path, o, r.From, r.BaseDocument, opt)
+		return writeBase(ctx, filepath.Join(dir, plan.BaseFile), o, r.From, r.BaseDocument, opt)
 	}
 	return nil
 }
 
-// takeOut takes what a layer brings out of it, to the directories of copies.
-func (x *Context) takeOut(ctx context.Context, o Order, l int, copies []plan.Copy, warn func(string)) error {
+// takeOut takes what a layer brings out of it, to the directories of copies in
+// the context.
+func takeOut(ctx context.Context, dir string, o Order, l int, copies []plan.Copy, warn func(string)) error {
 	alone, err := layer.Merge(ctx, o.Indexes[:l], o.Indexes[l:l+1])
 	if err != nil {
 		return err
@@ -65,11 +84,11 @@ func (x *Context) takeOut(ctx context.Context, o Order, l int, copies []plan.Cop
 	defer out.close()
 	byOwner := map[[2]uint32]*takenDir{}
 	for _, c := range copies {
-		dir := filepath.Join(x.staged.Path, c.Dir)
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		to := filepath.Join(dir, c.Dir)
+		if err := os.Mkdir(to, 0o755); err != nil {
 			return err
 		}
-		root, err := os.OpenRoot(dir)
+		root, err := os.OpenRoot(to)
 		if err != nil {
 			return err
 		}

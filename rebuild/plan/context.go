@@ -12,33 +12,64 @@ import (
 	"docker-flatten/history"
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/layer"
+	"docker-flatten/templates"
 )
 
 // BaseFile is the name of the file in a build context that carries a base
 // which has no name of its own.
 const BaseFile = "base.tar"
 
-// Context is a build context that every builder makes the same image of. Its
-// layer is the tree's portable one: the Dockerfile deletes by itself.
+// Context is what a build context has for one image: every builder makes the
+// same image of it. Its layer is the tree's portable one: the Dockerfile deletes
+// by itself.
 type Context struct {
-	Dockerfile []byte
-	From       string // what FROM names
-	NeedsBase  bool   // nobody else has the base that FROM names: it comes along as BaseFile
+	From      string // what FROM names
+	Layer     string // the layer's file
+	NeedsBase bool   // nobody else has the base that FROM names: it comes along as Base
+	Base      string // the base's file
 
 	config *Config
-	base   *history.Image
+	replay history.Replay
+	page   templates.Dockerfile
 }
 
 // BaseDocument is the config document of the base that comes along, of the
 // layers of the given diff IDs.
 func (x *Context) BaseDocument(diffIDs []v1.Hash) ([]byte, error) {
-	return x.config.baseDocument(x.base, diffIDs)
+	return x.config.baseDocument(x.replay.Base, diffIDs)
 }
 
-// Context plans the build context. Builders differ in what they make of
-// whiteouts in an archive that they ADD, so deletions are RUN instructions: it
-// is an error if the base has no rm.
-func (p *Plan) Context() (*Context, error) {
+// Contexts plans a build context for the images of one or several platforms: its
+// Dockerfile, which has a stage for each of several, and what it has for each.
+func Contexts(plans []*Plan) (dockerfile []byte, parts []*Context, err error) {
+	var pages []templates.Dockerfile
+	var replays []history.Replay
+	names := stageNames(plans)
+	for i, p := range plans {
+		stage := ""
+		if len(plans) > 1 {
+			stage = names[i]
+		}
+		x, err := p.context(stage)
+		if err != nil {
+			return nil, nil, err
+		}
+		parts, pages, replays = append(parts, x), append(pages, x.page), append(replays, x.replay)
+	}
+	if len(plans) > 1 {
+		dockerfile, err = renderStages(pages, replays)
+		return dockerfile, parts, err
+	}
+	if dockerfile, err = pages[0].Render(); err != nil {
+		return nil, nil, fmt.Errorf("generate dockerfile: %w", err)
+	}
+	return dockerfile, parts, prove(dockerfile, replays[0])
+}
+
+// context plans what a context has for one image, in a stage if that has a name.
+// Builders differ in what they make of whiteouts in an archive that they ADD, so
+// deletions are RUN instructions: it is an error if the base has no rm.
+func (p *Plan) context(stage string) (*Context, error) {
 	removals := p.Tree.Removals()
 	replay := settle(p.Replay, removals)
 	if len(removals) > 0 && !hasRm(p.Tree, replay.Base) {
@@ -50,25 +81,28 @@ func (p *Plan) Context() (*Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := p.dockerfile(p.Tree, replay, from)
-	d.Build = true
-	d.Removals = removals
-	d.Before, d.After = asRoot(replay, removals)
+	x := &Context{From: from, Layer: LayerFile, NeedsBase: p.needsBase(replay), Base: BaseFile, config: p.Config, replay: replay}
+	if stage != "" {
+		x.Layer, x.Base = stageLayer(stage), "base-"+stage+".tar"
+		if x.NeedsBase {
+			x.From += "-" + stage // the same layers and variables may be those of another platform, too
+		}
+	}
+	x.page = p.dockerfile(p.Tree, replay, x.From)
+	x.page.Stage = stage
+	if x.page.Add != "" {
+		x.page.Add = x.Layer
+	}
+	x.page.Build = true
+	x.page.Removals = removals
+	x.page.Before, x.page.After = asRoot(replay, removals)
 	if mounts := mountsLeft(p.Tree); len(removals) > 0 && len(mounts) > 0 {
-		d.Notes = append(d.Notes, fmt.Sprintf("BuildKit's RUN makes %s, which the image doesn't have.", strings.Join(mounts, ", ")))
+		x.page.Notes = append(x.page.Notes, fmt.Sprintf("BuildKit's RUN makes %s, which the image doesn't have.", strings.Join(mounts, ", ")))
 	}
-	needsBase := p.needsBase(replay)
-	if needsBase {
-		d.Base.Archive = BaseFile
+	if x.NeedsBase {
+		x.page.Base.Archive = x.Base
 	}
-	text, err := d.Render()
-	if err != nil {
-		return nil, fmt.Errorf("generate dockerfile: %w", err)
-	}
-	if err := prove(text, replay); err != nil {
-		return nil, err
-	}
-	return &Context{Dockerfile: text, From: from, NeedsBase: needsBase, config: p.Config, base: replay.Base}, nil
+	return x, nil
 }
 
 // settle changes a replay where builders differ, so that each of them makes the

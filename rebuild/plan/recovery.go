@@ -20,6 +20,7 @@ import (
 // beside it. Nothing proves it: what RUN does depends on where it runs.
 type Recovery struct {
 	Dockerfile []byte
+	Dir        string // where its context lies beside those of other platforms; "" = nothing lies beside it
 	Copies     []Copy
 	NeedsBase  bool   // nobody else has the base that FROM names: it comes along as BaseFile
 	From       string // what FROM names
@@ -88,9 +89,26 @@ func (r *Recovery) BaseDocument(diffIDs []v1.Hash) ([]byte, error) {
 	return r.config.baseDocument(r.config.Replay.Base, diffIDs)
 }
 
-// Recover plans the recovery. facts are those of the layers above the base,
-// lowest first.
-func (c *Config) Recover(facts []LayerFacts) (*Recovery, error) {
+// Recover plans the recoveries of images, of one or of several platforms. facts
+// are those of each one's layers above the base, lowest first.
+func Recover(plans []*Plan, facts [][]LayerFacts) ([]*Recovery, error) {
+	names := stageNames(plans)
+	if len(plans) == 1 {
+		names[0] = ""
+	}
+	var out []*Recovery
+	for i, p := range plans {
+		r, err := p.recovery(facts[i], names[i])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// recovery plans that of one image, whose context is in dir.
+func (c *Config) recovery(facts []LayerFacts, dir string) (*Recovery, error) {
 	from, err := c.from(c.Replay)
 	if err != nil {
 		return nil, err
@@ -104,7 +122,7 @@ func (c *Config) Recover(facts []LayerFacts) (*Recovery, error) {
 	b.unexplained(len(c.Source.DiffIDs))
 	b.corrections()
 	d := templates.Recovery{
-		Image: c.Source.Ref.String(), ID: c.digest, From: from, Steps: b.steps,
+		Image: c.Source.Ref.String(), ID: c.digest, Platform: BuildPlatform(c.Source.Platform), Dir: dir, From: from, Steps: b.steps,
 		Base:  templates.Base{Name: c.Base.Name, Layers: c.Base.Layers, Evidence: c.Base.Evidence},
 		Notes: b.notes,
 	}
@@ -122,7 +140,7 @@ func (c *Config) Recover(facts []LayerFacts) (*Recovery, error) {
 	if err != nil {
 		return nil, fmt.Errorf("recover dockerfile: %w", err)
 	}
-	return &Recovery{Dockerfile: text, Copies: b.copies, NeedsBase: needsBase, From: from, config: c}, nil
+	return &Recovery{Dockerfile: text, Dir: dir, Copies: b.copies, NeedsBase: needsBase, From: from, config: c}, nil
 }
 
 // recovering is a recovery on its way.

@@ -7,6 +7,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"docker-flatten/history"
 	"docker-flatten/templates"
 )
 
@@ -14,29 +15,50 @@ import (
 // which is named after the platform and adds a layer of its own name. Each stage
 // has been read back as the Dockerfile of one image is.
 func Stages(plans []*Plan) ([]byte, error) {
-	taken := map[string]bool{}
-	for _, p := range plans {
-		taken[p.From] = true // FROM would take the stage of that name
-	}
-	pages := make([]templates.Dockerfile, len(plans))
+	var pages []templates.Dockerfile
+	var replays []history.Replay
+	names := stageNames(plans)
 	for i, p := range plans {
 		d := p.page
-		d.Stage = stageName(p.Source.Platform, taken)
+		d.Stage = names[i]
 		if d.Add != "" {
-			d.Add = "layer-" + d.Stage + ".tar.gz"
+			d.Add = stageLayer(d.Stage)
 		}
-		pages[i] = d
+		pages, replays = append(pages, d), append(replays, p.Replay)
 	}
+	return renderStages(pages, replays)
+}
+
+// renderStages writes one Dockerfile of several, and proves each stage against
+// the replay that it was made of.
+func renderStages(pages []templates.Dockerfile, replays []history.Replay) ([]byte, error) {
 	text, stages, err := templates.RenderStages(pages)
 	if err != nil {
 		return nil, fmt.Errorf("generate dockerfile: %w", err)
 	}
-	for i, p := range plans {
-		if err := prove(stages[i], p.Replay); err != nil {
+	for i, replay := range replays {
+		if err := prove(stages[i], replay); err != nil {
 			return nil, fmt.Errorf("stage %s: %w", pages[i].Stage, err)
 		}
 	}
 	return text, nil
+}
+
+// stageLayer is the file of the layer that a stage adds.
+func stageLayer(stage string) string { return "layer-" + stage + ".tar.gz" }
+
+// stageNames are the names of the plans' stages. None is what a FROM names: that
+// would take the stage.
+func stageNames(plans []*Plan) []string {
+	taken := map[string]bool{}
+	for _, p := range plans {
+		taken[p.From] = true
+	}
+	names := make([]string, len(plans))
+	for i, p := range plans {
+		names[i] = stageName(p.Source.Platform, taken)
+	}
+	return names
 }
 
 var notInStage = regexp.MustCompile(`[^a-z0-9._-]+`)
