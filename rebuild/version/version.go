@@ -3,19 +3,23 @@
 package version
 
 import (
+	"cmp"
 	"regexp"
 	"runtime/debug"
 	"strings"
 )
 
-// What the source says of itself. A packager who builds from neither a git
-// checkout nor an archive that git made sets both:
+// What the source says of itself. A release, and a packager who builds from
+// neither a git checkout nor an archive that git made, set both:
 //
-//	go build -ldflags "-X docker-flatten/rebuild/version.number=1.2.3
-//	                   -X docker-flatten/rebuild/version.commit=…"
+//	go build -tags release -ldflags "-X docker-flatten/rebuild/version.number=1.2.3
+//	                                 -X docker-flatten/rebuild/version.commit=…"
+//
+// The tag leaves out what git archive writes into the source, so that the same
+// bytes come of a checkout and of an archive.
 var (
-	number = "0.1.0-dev"   // of the release that comes next
-	commit = "$Format:%H$" // git archive fills it in (gitattributes, export-subst)
+	number = "0.1.0-dev" // of the release that comes next
+	commit string
 )
 
 // Number is the version: the tag that the go command recorded where it built
@@ -74,8 +78,6 @@ func commitOf(info *debug.BuildInfo) string {
 		return recorded + " (modified)"
 	case recorded != "":
 		return recorded
-	case strings.HasPrefix(commit, "$"):
-		return ""
 	}
-	return commit
+	return cmp.Or(commit, archived)
 }

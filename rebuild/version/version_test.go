@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -63,14 +64,12 @@ func TestEveryWayOfBuilding(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, from := range map[string]string{
-		"rebuild/version/version.go": "version.go", "rebuild/version/checkout.go": "checkout.go", ".gitattributes": "../../.gitattributes",
-	} {
-		b, err := os.ReadFile(from)
+	for _, name := range []string{"version.go", "checkout.go", "archive.go", "release.go", "../../.gitattributes"} {
+		b, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		write(name, string(b))
+		write(filepath.Join("rebuild/version", name), string(b))
 	}
 	write("go.mod", "module docker-flatten\n\ngo 1.24\n")
 	const source = "package main\n\nimport \"docker-flatten/rebuild/version\"\n\nfunc main() { println(version.String()) }\n"
@@ -103,8 +102,20 @@ func TestEveryWayOfBuilding(t *testing.T) {
 	check("-buildvcs=false", build(repo, "-buildvcs=false"), now)
 	check("go run main.go", command(repo, "go", "run", "main.go"), now)
 	check("git archive", build(archive), known)
-	check("-ldflags", build(archive, "-ldflags=-X docker-flatten/rebuild/version.number=1.2.3 -X docker-flatten/rebuild/version.commit=abc"),
-		"docker-flatten 1.2.3, commit abc")
+	release := []string{"-trimpath", "-buildvcs=false", "-tags=release",
+		"-ldflags=-s -w -buildid= -X docker-flatten/rebuild/version.number=1.2.3 -X docker-flatten/rebuild/version.commit=abc"}
+	var bytes [][]byte
+	for _, dir := range []string{archive, repo} {
+		check("a release", build(dir, release...), "docker-flatten 1.2.3, commit abc")
+		b, err := os.ReadFile(binary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes = append(bytes, b)
+	}
+	if !slices.Equal(bytes[0], bytes[1]) {
+		t.Error("a release has other bytes from an archive than from a checkout")
+	}
 	command(repo, "go", "install", ".")
 	check("go install", command(repo, filepath.Join(root, "bin", "docker-flatten")), known)
 	command(repo, "git", "pack-refs", "--all")
