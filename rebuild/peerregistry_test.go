@@ -260,3 +260,32 @@ func TestEveryRouteGivesTheSameImage(t *testing.T) {
 		}
 	}
 }
+
+// A registry of version 2 knows no referrers: the statement is found by its
+// fallback tag, by go-containerregistry and by oras.
+func TestDockerRegistryKeepsTheAttestation(t *testing.T) {
+	host, log := dockerRegistry(t)
+	log.reset()
+	source, _ := namedApp(t)
+	report, err := Flatten(context.Background(), Options{Image: source, Output: registryRef(host + "/flat:1"), Base: keep("1"), Attest: true, Client: noEngine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo, err := name.NewRepository(host + "/flat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, id, _ := strings.Cut(report.ID, "@")
+	raw, manifest := statementOn(t, repo, id)
+	if s := readStatement(t, raw); "sha256:"+s.Subject[0].Digest["sha256"] != id {
+		t.Errorf("statement: %s", raw)
+	}
+	if _, err := exec.LookPath("oras"); err != nil {
+		t.Log("no oras here to ask as well")
+		return
+	}
+	out, err := exec.Command("oras", "discover", "--plain-http", "--format", "json", host+"/flat:1").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), manifest.String()) {
+		t.Errorf("oras discover: %v\n%s", err, out)
+	}
+}
