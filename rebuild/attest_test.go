@@ -374,3 +374,31 @@ func TestReferrersOfTheSourceAreTold(t *testing.T) {
 		t.Errorf("referrers of the result: %v, %v", listed, err)
 	}
 }
+
+// A registry can answer anything when it is asked for referrers.
+func TestReferrersThatAreMadeUpDoNoHarm(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	real := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	answer := `{"schemaVersion":2,"manifests":[{"artifactType":"` + strings.Repeat("x", 5000) + `"},{"mediaType":"\u001b[31mred"}]}`
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.Contains(r.URL.Path, "/referrers/") {
+			w.Header().Set("Content-Type", "application/vnd.oci.image.index.v1+json")
+			_, _ = io.WriteString(w, answer)
+			return
+		}
+		real.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	source, _ := namedApp(t)
+	if _, err := Flatten(context.Background(), Options{Image: source, Output: registryRef(host + "/app:1"), Base: keep("2"), Client: noEngine}); err != nil {
+		t.Fatal(err)
+	}
+	report, err := Flatten(context.Background(), Options{Image: *registryRef(host + "/app:1"), Output: registryRef(host + "/flat:1"), Base: keep("1"), Client: noEngine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := strings.Join(report.Warnings, "\n"); !strings.Contains(w, "not carried over") || len(w) > 500 {
+		t.Errorf("warnings: %q", w)
+	}
+}

@@ -11,8 +11,11 @@ import (
 	"docker-flatten/rebuild/image"
 )
 
-// mostReferrers is how many referrers are listed by name.
-const mostReferrers = 4
+// What is listed of referrers, which a registry may have made up.
+const (
+	mostReferrers = 4
+	longestKind   = 80 // bytes of a media type
+)
 
 // tellReferrers warns of what refers to the source: signatures, SBOMs and the
 // like name its digest, and so aren't carried over. What BuildKit attests in an
@@ -34,7 +37,8 @@ func (o *Options) tellReferrers(ctx context.Context, src *image.Source, opt imag
 	var list []string
 	for _, d := range src.Beside.Around(ctx, root) {
 		if !image.RefersTo(d, root) {
-			list = append(list, fmt.Sprintf("%s %s", cmp.Or(d.ArtifactType, string(d.MediaType)), d.Digest.Hex[:12]))
+			kind, hex := cmp.Or(d.ArtifactType, string(d.MediaType)), d.Digest.Hex
+			list = append(list, fmt.Sprintf("%s %s", kind[:min(longestKind, len(kind))], hex[:min(12, len(hex))]))
 		}
 	}
 	if len(list) == 0 {
