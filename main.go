@@ -97,9 +97,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if c.job.StdoutTaken() && progress.IsTerminal(stdout) {
 		return fail(stderr, usageError{errors.New("the archive on stdout would go to the terminal: redirect it, or name a file")})
 	}
+	work := flatten
+	if c.compare != nil {
+		work = compare
+		c.compare.Client = func() (*client.Client, error) { return engine.NewClient(flags.context, flags.host, c.compare.Timeout) }
+	}
 	c.job.Client = func() (*client.Client, error) { return engine.NewClient(flags.context, flags.host, c.job.Timeout) }
 	c.job.Stdout = stdout
-	if err := flatten(ctx, c, stdout, stderr); err != nil {
+	if err := work(ctx, c, stdout, stderr); err != nil {
 		if ctx.Err() != nil {
 			fmt.Fprintln(stderr, "docker-flatten: interrupted")
 			return exitInterrupted
@@ -138,6 +143,35 @@ func flatten(ctx context.Context, c *command, stdout, stderr io.Writer) error {
 	return nil
 }
 
+// compare holds two images against each other. The differences are the product.
+func compare(ctx context.Context, c *command, stdout, stderr io.Writer) error {
+	display, err := progress.New(c.progress, stderr)
+	if err != nil {
+		return usageError{err}
+	}
+	defer display.Close()
+	c.compare.Display = display
+	found, err := rebuild.Compare(ctx, *c.compare)
+	display.Close()
+	if err != nil {
+		return err
+	}
+	write := templates.WriteDifferences
+	if c.json {
+		write = templates.WriteComparisonJSON
+	}
+	if err := write(stdout, found); err != nil {
+		return fmt.Errorf("write to stdout: %w", err)
+	}
+	if !found.Same {
+		return differsError(found.Verdict())
+	}
+	if !c.quiet {
+		fmt.Fprintln(stderr, found.Verdict())
+	}
+	return nil
+}
+
 // tell writes what came of the job for people. Nothing is lost where nobody
 // reads it, so that a closed stderr is no failure.
 func tell(stderr io.Writer, report *templates.Report) {
@@ -169,6 +203,7 @@ func (c *command) product(stdout io.Writer, report *templates.Report) error {
 // command is a parsed command line.
 type command struct {
 	job        rebuild.Options
+	compare    *rebuild.CompareOptions // in place of job; nil for none
 	json       bool
 	quiet      bool
 	progress   string
@@ -181,7 +216,7 @@ type command struct {
 // arguments are the texts and switches of a command line.
 type arguments struct {
 	tags, reports                                                                []string
-	base, output, context, builder, platform, dockerfile                         string
+	base, output, context, builder, platform, dockerfile, compare                string
 	maxWaste, maxLayers, maxSize                                                 string
 	compression, verify, attest, progress, completion                            string
 	dryRun, noCache, offline, insecure, force, json, quiet, man, version, isHelp bool
@@ -203,6 +238,7 @@ func options(a *arguments) *pflag.FlagSet {
 	f.StringVar(&a.platform, "platform", "", "")
 	f.StringVar(&a.compression, "compression", "", "")
 	f.StringVar(&a.verify, "verify", maker.Structure.String(), "")
+	f.StringVar(&a.compare, "compare", "", "")
 	f.BoolVar(&a.dryRun, "dry-run", false, "")
 	f.StringVar(&a.maxWaste, string(templates.MaxWaste), "", "")
 	f.StringVar(&a.maxLayers, string(templates.MaxLayers), "", "")
@@ -269,6 +305,12 @@ func parse(args []string) (*command, error) {
 		}
 	}
 	var err error
+	if f.Changed("compare") {
+		if c.compare, err = a.comparison(f); err != nil {
+			return nil, err
+		}
+		return c, c.compare.Validate()
+	}
 	if c.job, err = a.job(f); err != nil {
 		return nil, err
 	}
@@ -290,6 +332,32 @@ func suggest(f *pflag.FlagSet, unknown *pflag.NotExistError) error {
 		return unknown
 	}
 	return fmt.Errorf("%w: did you mean --%s?", unknown, near)
+}
+
+// withCompare are the options that go with --compare.
+var withCompare = []string{"compare", "platform", "insecure", "json", "progress", "quiet"}
+
+// comparison decodes what is to be compared.
+func (a *arguments) comparison(f *pflag.FlagSet) (*rebuild.CompareOptions, error) {
+	var other []string
+	f.Visit(func(flag *pflag.Flag) {
+		if !slices.Contains(withCompare, flag.Name) {
+			other = append(other, "--"+flag.Name)
+		}
+	})
+	if len(other) > 0 {
+		return nil, fmt.Errorf("--compare makes no image: it doesn't go with %s", strings.Join(other, ", "))
+	}
+	o := &rebuild.CompareOptions{Platform: a.platform, Insecure: a.insecure}
+	var err error
+	if o.Image, err = image.ParseRef(f.Arg(0)); err != nil {
+		return nil, err
+	}
+	if o.Other, err = image.ParseRef(a.compare); err != nil {
+		return nil, fmt.Errorf("--compare: %w", err)
+	}
+	o.Timeout, err = timeout()
+	return o, err
 }
 
 // job decodes what the job is to be.
@@ -474,6 +542,11 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// differsError says that two images differ.
+type differsError string
+
+func (e differsError) Error() string { return string(e) }
+
 // exceededError says in a line each which limits the image exceeds.
 type exceededError []string
 
@@ -495,7 +568,7 @@ func fail(stderr io.Writer, err error) int {
 		fmt.Fprintf(stderr, "hint: %s\n", oneLine(hinted.Hint))
 	}
 	switch {
-	case errors.As(err, new(*layer.DifferenceError)), errors.As(err, new(*plan.ConfigError)), errors.Is(err, image.ErrDiffers):
+	case errors.As(err, new(differsError)), errors.As(err, new(*layer.DifferenceError)), errors.As(err, new(*plan.ConfigError)), errors.Is(err, image.ErrDiffers):
 		return exitDiffers
 	case errors.As(err, new(usageError)):
 		if !hasHint {

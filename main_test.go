@@ -76,6 +76,17 @@ func TestWrongUseGetsOneLineAndExit2(t *testing.T) {
 		"waste beyond all":           {"--dry-run", "--max-waste", "101%", "a"},
 		"layers that are no number":  {"--dry-run", "--max-layers", "few", "a"},
 		"a size that is none":        {"--dry-run", "--max-size", "huge", "a"},
+		"compare with a tag":         {"--compare", "b", "-t", "x", "a"},
+		"compare with an output":     {"--compare", "b", "-o", "x.tar", "a"},
+		"compare in a dry run":       {"--compare", "b", "--dry-run", "a"},
+		"compare with a gate":        {"--compare", "b", "--max-layers", "1", "a"},
+		"compare with a context":     {"--compare", "b", "--context", "dir", "a"},
+		"compare with a page":        {"--compare", "b", "--report", "r.html", "a"},
+		"compare with a base":        {"--compare", "b", "--base", "auto", "a"},
+		"compare with --verify":      {"--compare", "b", "--verify", "off", "a"},
+		"compare with nothing":       {"--compare", "", "a"},
+		"compare no platform":        {"--compare", "b", "--platform", "linux", "a"},
+		"compare stdin with stdin":   {"--compare", "-", "-"},
 		"bad SOURCE_DATE_EPOCH":      {"a"},
 	}
 	for name, args := range cases {
@@ -231,6 +242,52 @@ func TestGatesOfADryRun(t *testing.T) {
 	}
 }
 
+func TestCompare(t *testing.T) {
+	src := example(t)
+	flat := filepath.Join(t.TempDir(), "flat.tar")
+	if code, _, stderr := flattenCommand(t, "-q", "-o", flat, src); code != 0 {
+		t.Fatal(stderr)
+	}
+	const another = "examples/no-daemon/app.tar"
+	t.Run("the same", func(t *testing.T) {
+		code, stdout, stderr := flattenCommand(t, "--progress", "none", "--compare", src, flat)
+		if code != 0 || stdout != "" || !strings.HasSuffix(stderr, " are the same: config and 12 paths\n") || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("code %d, %q, %q", code, stdout, stderr)
+		}
+	})
+	t.Run("the same, quietly", func(t *testing.T) {
+		if code, stdout, stderr := flattenCommand(t, "-q", "--compare", src, flat); code != 0 || stdout+stderr != "" {
+			t.Errorf("code %d, %q, %q", code, stdout, stderr)
+		}
+	})
+	t.Run("differences", func(t *testing.T) {
+		code, stdout, stderr := flattenCommand(t, "--progress", "none", "--compare", src, another)
+		if code != exitDiffers || !strings.Contains(stdout, "/tmp: only in OTHER (directory)\n") || strings.Count(stdout, "\n") != 16 {
+			t.Errorf("code %d, %s", code, stdout)
+		}
+		if !strings.HasSuffix(stderr, " in 16 places\n") || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%q", stderr)
+		}
+	})
+	t.Run("json", func(t *testing.T) {
+		for image, want := range map[string]int{flat: 0, another: exitDiffers} {
+			code, stdout, _ := flattenCommand(t, "--json", "--compare", src, image)
+			var c templates.Comparison
+			if err := json.Unmarshal([]byte(stdout), &c); err != nil || code != want || c.Same != (want == 0) {
+				t.Errorf("%s: code %d, %v, same %v", image, code, err, c.Same)
+			}
+		}
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		var out, errs bytes.Buffer
+		if code := run(ctx, []string{"--progress", "none", "--compare", src, flat}, &out, &errs); code != exitInterrupted || out.Len() > 0 {
+			t.Errorf("code %d, %q, %q", code, out.String(), errs.String())
+		}
+	})
+}
+
 func TestReportPagesAreWritten(t *testing.T) {
 	dir := t.TempDir()
 	page, picture := filepath.Join(dir, "r.html"), filepath.Join(dir, "r.svg")
@@ -310,7 +367,7 @@ func TestPluginArguments(t *testing.T) {
 func TestPluginCompletesOptions(t *testing.T) {
 	t.Setenv("DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND", "/usr/bin/docker")
 	code, stdout, _ := flattenCommand(t, "__complete", "flatten", "--co")
-	if want := "--completion\n--compression\n--context\n:4\n"; code != 0 || stdout != want {
+	if want := "--compare\n--completion\n--compression\n--context\n:4\n"; code != 0 || stdout != want {
 		t.Errorf("code %d, %q, want %q", code, stdout, want)
 	}
 }

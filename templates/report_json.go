@@ -28,11 +28,15 @@ func WriteJSON(w io.Writer, r *Report) error {
 		im.Headline = headline(&im)
 		out.Images[i] = im
 	}
+	return encodeJSON(w, &out)
+}
+
+func encodeJSON(w io.Writer, v any) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false) // instructions are full of && and <
 	e.SetIndent("", "  ")
-	if err := e.Encode(&out); err != nil {
+	if err := e.Encode(v); err != nil {
 		return err
 	}
 	return escapeUnprintable(w, b.Bytes())

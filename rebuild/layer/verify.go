@@ -2,6 +2,7 @@ package layer
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -46,39 +47,51 @@ func NewVerifier(ctx context.Context, layers []*Index, base int, opt VerifyOptio
 	v.stack = s
 	for i, x := range layers {
 		if opt.Content && x.digests.n != x.entries.n {
-			return nil, &Error{Op: "verify", Layer: i, Err: errors.New("its contents were not hashed when it was read")}
+			return nil, &Error{Op: "verify", Layer: i, Err: errNotHashed}
 		}
 		if i == base {
 			v.under = slices.Clone(s.view)
 		}
-		s.begin(i)
-		for k := range x.entries.n {
-			e := x.entries.at(k)
-			at := x.attr(e)
-			dir, base := x.split(e)
-			it := item{id: s.starts[i] + uint32(k), dir: dir, base: base, kind: at.kind, mode: at.mode, slash: at.slash}
-			it.attributes(x.records(e), i)
-			if at.kind == typeLink {
-				it.link = x.link(e)
-			}
-			_, err := s.unpack(it)
-			if err == nil {
-				err = s.check()
-			}
-			if err != nil {
-				if err == ctx.Err() {
-					return nil, err
-				}
-				return nil, &Error{Op: "verify", Layer: i, Path: x.name(e), Err: err}
-			}
+		if err := s.add("verify", i); err != nil {
+			return nil, err
 		}
-		s.lay()
 	}
 	if base == len(layers) {
 		v.under = slices.Clone(s.view)
 	}
 	v.want, v.root = s.view, s.root
 	return v, nil
+}
+
+var errNotHashed = errors.New("its contents were not hashed when it was read")
+
+// add unpacks the layer of number i and lays it over what is there. op is what
+// an error calls the work.
+func (s *stack) add(op string, i int) error {
+	x := s.layers[i]
+	s.begin(i)
+	for k := range x.entries.n {
+		e := x.entries.at(k)
+		at := x.attr(e)
+		dir, base := x.split(e)
+		it := item{id: s.starts[i] + uint32(k), dir: dir, base: base, kind: at.kind, mode: at.mode, slash: at.slash}
+		it.attributes(x.records(e), i)
+		if at.kind == typeLink {
+			it.link = x.link(e)
+		}
+		_, err := s.unpack(it)
+		if err == nil {
+			err = s.check()
+		}
+		if err != nil {
+			if err == s.ctx.Err() {
+				return err
+			}
+			return &Error{Op: op, Layer: i, Path: x.name(e), Err: err}
+		}
+	}
+	s.lay()
+	return nil
 }
 
 // Check reads the tar of a layer to its end and compares what it gives over the
@@ -308,44 +321,49 @@ func cmp3(v ...uint32) int {
 
 // same compares everything that two paths of one name can differ in.
 func (v *Verifier) same(at uint32, want, have facts) {
+	sameFacts(want, have, v.opt, func(what, want, have string) { v.differ(at, what, want, have) })
+}
+
+// sameFacts compares two inodes and hands on what differs.
+func sameFacts(want, have facts, opt VerifyOptions, differ func(what, want, have string)) {
 	if want.kind != have.kind {
-		v.differ(at, "type", kindWord(want.kind), kindWord(have.kind))
+		differ("type", kindWord(want.kind), kindWord(have.kind))
 		return
 	}
 	if want.kind != typeSymlink && want.mode&0o7777 != have.mode&0o7777 {
-		v.differ(at, "mode", fmt.Sprintf("%04o", want.mode&0o7777), fmt.Sprintf("%04o", have.mode&0o7777))
+		differ("mode", fmt.Sprintf("%04o", want.mode&0o7777), fmt.Sprintf("%04o", have.mode&0o7777))
 	}
 	if want.uid != have.uid || want.gid != have.gid {
-		v.differ(at, "owner", fmt.Sprintf("%d:%d", want.uid, want.gid), fmt.Sprintf("%d:%d", have.uid, have.gid))
+		differ("owner", fmt.Sprintf("%d:%d", want.uid, want.gid), fmt.Sprintf("%d:%d", have.uid, have.gid))
 	}
-	if !v.opt.Unpacked && (want.uname != have.uname || want.gname != have.gname) {
-		v.differ(at, "owner name", want.uname+":"+want.gname, have.uname+":"+have.gname)
+	if !opt.Unpacked && (want.uname != have.uname || want.gname != have.gname) {
+		differ("owner name", want.uname+":"+want.gname, have.uname+":"+have.gname)
 	}
 	if want.mtime != have.mtime || want.nsec != have.nsec {
-		v.differ(at, "mtime", secs(want), secs(have))
+		differ("mtime", secs(want), secs(have))
 	}
 	if want.link != have.link && want.kind == typeSymlink {
-		v.differ(at, "link target", want.link, have.link)
+		differ("link target", want.link, have.link)
 	}
 	if want.major != have.major || want.minor != have.minor {
-		v.differ(at, "device", fmt.Sprintf("%d:%d", want.major, want.minor), fmt.Sprintf("%d:%d", have.major, have.minor))
+		differ("device", fmt.Sprintf("%d:%d", want.major, want.minor), fmt.Sprintf("%d:%d", have.major, have.minor))
 	}
 	if want.kind == typeFile {
 		switch {
 		case want.size != have.size:
-			v.differ(at, "size", strconv.FormatInt(want.size, 10), strconv.FormatInt(have.size, 10))
+			differ("size", strconv.FormatInt(want.size, 10), strconv.FormatInt(have.size, 10))
+		case opt.Content && want.digest != have.digest:
+			differ("content", short(want.digest), short(have.digest))
 		case want.hash != have.hash:
-			v.differ(at, "content", fmt.Sprintf("%016x", want.hash), fmt.Sprintf("%016x", have.hash))
-		case v.opt.Content && want.digest != have.digest:
-			v.differ(at, "content", short(want.digest), short(have.digest))
+			differ("content", fmt.Sprintf("%016x", want.hash), fmt.Sprintf("%016x", have.hash))
 		}
 	}
 	if want.records != have.records {
-		v.sameRecords(at, want.records, have.records)
+		sameRecords(want.records, have.records, opt, differ)
 	}
 }
 
-func (v *Verifier) sameRecords(at uint32, want, have records) {
+func sameRecords(want, have records, opt VerifyOptions, differ func(what, want, have string)) {
 	for want != "" || have != "" {
 		// Both are sorted by key.
 		k, w, wantRest := want.next()
@@ -364,10 +382,10 @@ func (v *Verifier) sameRecords(at uint32, want, have records) {
 		what := "PAX record " + k
 		if x, ok := strings.CutPrefix(k, xattrPrefix); ok {
 			what = "xattr " + x
-		} else if v.opt.Unpacked {
+		} else if opt.Unpacked {
 			continue
 		}
-		v.differ(at, what, shown(w, inWant), shown(h, inHave))
+		differ(what, quoted(w, inWant), quoted(h, inHave))
 	}
 }
 
@@ -394,12 +412,13 @@ func (it *item) attributes(r records, layer int) {
 	it.strange = it.strange || redirect && !it.opaque
 }
 
-func shown(value string, there bool) string {
+func quoted(value string, there bool) string {
 	if !there {
 		return "absent"
 	}
 	if len(value) > 40 {
-		return strconv.Quote(value[:40]) + "…"
+		// What differs may come later.
+		return fmt.Sprintf("%s… (%d bytes, SHA-256 %s)", strconv.Quote(value[:40]), len(value), short(sha256.Sum256([]byte(value))))
 	}
 	return strconv.Quote(value)
 }

@@ -11,6 +11,7 @@ const (
 	Loading   = "loading" // into an engine
 	Pushing   = "pushing" // to a registry
 	Verifying = "verifying"
+	Comparing = "comparing" // two images
 )
 
 // Display is told what the job does. Its methods may be called from several

@@ -76,7 +76,7 @@ _docker_flatten() {
             continue
         fi
         case $word in
-        -t | --tag | -b | --base | -o | --output | --context | --dockerfile | --builder | --platform | --compression | --verify | --max-waste | --max-layers | --max-size | --report | --progress | --completion)
+        -t | --tag | -b | --base | -o | --output | --compare | --context | --dockerfile | --builder | --platform | --compression | --verify | --max-waste | --max-layers | --max-size | --report | --progress | --completion)
             expects=$word ;;
         -?*) ;;
         *) given=$word ;;
@@ -93,6 +93,7 @@ _docker_flatten() {
     case $option in
     -b | --base) _docker_flatten_offer < <(printf '%s\n' auto scratch; _docker_flatten_images) ;;
     -t | --tag) _docker_flatten_offer < <(_docker_flatten_images) ;;
+    --compare) _docker_flatten_image ;;
     -o | --output) _docker_flatten_image dest ;;
     --context)
         _docker_flatten_offer <<< -
@@ -113,8 +114,13 @@ _docker_flatten() {
     '')
         case $cur in
         -*)
+<<<<<<< HEAD
             _docker_flatten_offer < <(printf '%s\n' -t --tag -b --base -o --output --context --dockerfile --builder --platform \
                 --compression --verify --attest --dry-run --max-waste --max-layers --max-size --json --report --progress --no-cache --offline --insecure --force -q --quiet \
+=======
+            _docker_flatten_offer < <(printf '%s\n' -t --tag -b --base -o --output --compare --context --dockerfile --builder --platform \
+                --compression --verify --dry-run --max-waste --max-layers --max-size --json --report --progress --no-cache --offline --insecure --force -q --quiet \
+>>>>>>> d42ce4a (Add --compare: hold two images of any two places against each other)
                 --completion --man --version -h --help)
             ;;
         *) [[ -n $given ]] || _docker_flatten_image ;;

@@ -39,7 +39,7 @@ function __docker_flatten_needs_image
             continue
         end
         switch $word
-            case -t --tag -b --base -o --output --context --builder --platform --compression --verify --max-waste --max-layers --max-size --report --progress --completion
+            case -t --tag -b --base -o --output --compare --context --builder --platform --compression --verify --max-waste --max-layers --max-size --report --progress --completion
                 set expects 1
             case '-?*'
                 continue
@@ -55,6 +55,7 @@ complete -c docker-flatten -n __docker_flatten_needs_image -a '(__docker_flatten
 complete -c docker-flatten -s t -l tag -x -a '(__docker_flatten_images)' -d 'Name of the new image'
 complete -c docker-flatten -s b -l base -x -a 'auto scratch (__docker_flatten_images)' -d 'Where the base ends'
 complete -c docker-flatten -s o -l output -x -a '- (__docker_flatten_image)' -d 'Where the image goes'
+complete -c docker-flatten -l compare -x -a '(__docker_flatten_image)' -d 'Hold the image against another one'
 complete -c docker-flatten -l context -x -a '- (__fish_complete_directories)' -d 'Also write the build context'
 complete -c docker-flatten -l builder -x -a 'auto native engine' -d 'What builds'
 complete -c docker-flatten -l platform -x -a 'linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6 linux/386 linux/ppc64le linux/s390x linux/riscv64 windows/amd64' -d 'Which platform of an index'

@@ -52,6 +52,7 @@ _docker-flatten() {
         '*'{-t+,--tag=}'[name of the new image]:name:_docker_flatten_images' \
         '(-b --base)'{-b+,--base=}'[where the base ends]:base, or number of layers:_docker_flatten_base' \
         '(-o --output)'{-o+,--output=}'[where the image goes]:destination:_docker_flatten_dest' \
+        '--compare=[hold the image against another one]:image:_docker_flatten_image' \
         '--context=[also write the build context]:directory:_docker_flatten_directory' \
         '--builder=[what builds]:builder:(auto native engine)' \
         '--platform=[which platform of an index]:platform:(linux/amd64 linux/arm64 linux/arm/v7 linux/arm/v6 linux/386 linux/ppc64le linux/s390x linux/riscv64 windows/amd64)' \

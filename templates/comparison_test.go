@@ -1,0 +1,76 @@
+package templates
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestDifferencesReadAsLines(t *testing.T) {
+	long := strings.Repeat("x", 100)
+	for want, d := range map[string]Difference{
+		"/etc/passwd: mode 0755, not 0644":                           {Path: "/etc/passwd", What: "mode", Image: "0755", Other: "0644"},
+		"/empty: only in OTHER (directory)":                          {Path: "/empty", What: "missing", Other: "directory"},
+		"config.User: only in IMAGE (\"me\")":                        {Path: "config.User", What: "extra", Image: `"me"`},
+		`config.Cmd: ["a"], not ["b"]`:                               {Path: "config.Cmd", What: "value", Image: `["a"]`, Other: `["b"]`},
+		"/b: link group without /a, not with /a":                     {Path: "/b", What: "link group", Image: "without /a", Other: "with /a"},
+		"/a·[31m: xattr user.·k ·, not absent":                       {Path: "/a\x1b[31m", What: "xattr user.\u202ek", Image: "\x07", Other: "absent"},
+		"/l: link target …" + long[:20] + "1, not …" + long[:20]:     {Path: "/l", What: "link target", Image: long + "1", Other: long},
+		"/l: link target a, not " + long[:53] + "…" + long[:26]:      {Path: "/l", What: "link target", Image: "a", Other: long},
+		"/" + long + long[:18] + "…" + long[:60] + ": mode 1, not 2": {Path: "/" + long + long, What: "mode", Image: "1", Other: "2"},
+	} {
+		if got := d.line(); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+func TestFirstDifferencesAndHowManyMore(t *testing.T) {
+	c := &Comparison{Count: 31, Platforms: []PlatformComparison{{Platform: "linux/amd64", Count: 30}, {Platform: "linux/arm64", Only: SideOther, Count: 1}}}
+	for i := range 30 {
+		c.Platforms[0].Differences = append(c.Platforms[0].Differences, Difference{Path: fmt.Sprint("/", i), What: "extra", Image: "file"})
+	}
+	var b strings.Builder
+	if err := WriteDifferences(&b, c); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(b.String(), "\n")
+	if len(lines) != 22 || lines[0] != "linux/amd64: /0: only in IMAGE (file)" || lines[20] != "… and 11 more" {
+		t.Errorf("%q", lines)
+	}
+	b.Reset()
+	c.Platforms[0].Differences, c.Count = nil, 1
+	if err := WriteDifferences(&b, c); err != nil || b.String() != "linux/arm64: only in OTHER\n" {
+		t.Errorf("%q, %v", b.String(), err)
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	c := &Comparison{Image: "a:1", Other: "b\x1b:2", Same: true, Platforms: []PlatformComparison{{Paths: 7}, {Paths: 8}}}
+	if got, want := c.Verdict(), "a:1 and b·:2 are the same: config and 15 paths of 2 platforms"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	c.Same, c.Count = false, 1
+	if got, want := c.Verdict(), "a:1 differs from b·:2 in 1 place"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestComparisonJSONHasAllDifferences(t *testing.T) {
+	c := &Comparison{Platforms: []PlatformComparison{{}, {}}}
+	for range 100 {
+		c.Platforms[1].Differences = append(c.Platforms[1].Differences, Difference{Path: "/\x9b<&>", What: "extra"})
+	}
+	var b strings.Builder
+	if err := WriteComparisonJSON(&b, c); err != nil {
+		t.Fatal(err)
+	}
+	var back Comparison
+	if err := json.Unmarshal([]byte(b.String()), &back); err != nil || len(back.Platforms[1].Differences) != 100 {
+		t.Errorf("%v, %d", err, len(back.Platforms[1].Differences))
+	}
+	if !strings.Contains(b.String(), `"differences": []`) || strings.Contains(b.String(), "\x9b") {
+		t.Errorf("%.300s", b.String())
+	}
+}
