@@ -172,7 +172,7 @@ func watchMemory(pid int) (peak chan int64, ended chan struct{}) {
 			case <-ended:
 				peak <- most
 				return
-			case <-time.After(10 * time.Millisecond):
+			case <-time.After(40 * time.Millisecond):
 			}
 		}
 	}()

@@ -63,6 +63,7 @@ type blob struct {
 	ctx    context.Context
 	open   func(ctx context.Context) (io.ReadCloser, error) // the blob's fetch is in the context
 	failed func()                                           // notes a connection that broke
+	size   int64                                            // as the manifest says; 0 where nothing does
 
 	part   fetch
 	closer io.Closer // of the answer that part has
@@ -92,6 +93,10 @@ func (b *blob) Read(p []byte) (int, error) {
 		}
 		n, err := b.part.body.Read(p)
 		b.read += int64(n)
+		if b.size > 0 && b.read > b.size { // it may have no end
+			b.err = fmt.Errorf("the registry sends more than the %d bytes that the manifest says", b.size)
+			return 0, b.err
+		}
 		if err == nil || err == io.EOF {
 			return n, err
 		}

@@ -82,7 +82,7 @@ func (r *repository) Document(ctx context.Context, d v1.Descriptor) ([]byte, err
 func (r *repository) Open(ctx context.Context, d v1.Descriptor) (io.ReadCloser, error) {
 	digest := r.ref.Context().Digest(d.Digest.String())
 	b := &blob{
-		ctx: ctx,
+		ctx: ctx, size: d.Size,
 		open: func(ctx context.Context) (io.ReadCloser, error) {
 			layer, err := r.puller.Layer(ctx, digest)
 			if err == nil {
