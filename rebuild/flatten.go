@@ -88,7 +88,7 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	}
 	var recovered []*plan.Recovery
 	if o.Recover {
-		if recovered, err = maker.Recover(ctx, orders); err != nil {
+		if recovered, err = maker.Recover(ctx, orders, written != nil); err != nil {
 			return nil, err
 		}
 		for i, r := range recovered {

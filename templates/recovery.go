@@ -16,6 +16,7 @@ type Recovery struct {
 	Platform string // os/arch[/variant]; ""
 	Dir      string // the directory of the context, where each of several platforms has one; ""
 	Base     Base
+	Written  bool   // its files are written beside it
 	From     string // what FROM names
 	Notes    []string
 	Steps    []RecoveryStep
@@ -23,10 +24,16 @@ type Recovery struct {
 
 // RecoveryStep is one instruction, with what there is to say of it.
 type RecoveryStep struct {
-	Text     string        // a RUN, or the text of history.Step.Dockerfile
-	Arg      *history.Pair // or a build argument
-	Copy     *CopyStep     // or a COPY
+	Text     string    // a RUN, or the text of history.Step.Dockerfile
+	Arg      *ArgStep  // or a build argument
+	Copy     *CopyStep // or a COPY
 	Comments []string
+}
+
+// ArgStep is an ARG.
+type ArgStep struct {
+	Name  string
+	Value *string // nil = it has none unless the builder is told one
 }
 
 // CopyStep is a COPY of one directory of the context.
@@ -54,10 +61,21 @@ func (r Recovery) Render() ([]byte, error) {
 		say("To build: docker build%s %s", option("--platform", forShell(r.Platform)), r.Dir)
 		say("Each platform has a Dockerfile and files of its own, in a directory of the context: this is %s.", r.Dir)
 	}
-	say("This is a recovery, not a proof: every RUN runs again, and may do something else than it did.")
-	say("What each of them did to the image is said above it. The files of COPY and ADD are the image's own.")
-	if r.Base.Archive != "" {
-		say("The base is in %s. Before building: docker load -i %s", r.Base.Archive, r.Base.Archive)
+	if err := dockerfileTemplate.ExecuteTemplate(&b, "base", r); err != nil {
+		return nil, fmt.Errorf("write dockerfile: %w", err)
+	}
+	runs, copies := false, false
+	for _, s := range r.Steps {
+		runs, copies = runs || strings.HasPrefix(s.Text, "RUN"), copies || s.Copy != nil
+	}
+	if say("This is a recovery, not a proof."); runs {
+		say("Every RUN runs again, and may do something else than it did: what it did is said above it.")
+	}
+	if copies {
+		say("The files of COPY are the image's own, those of ADD too.")
+	}
+	if copies && !r.Written {
+		say("--context DIR writes them beside this file.")
 	}
 	for _, n := range r.Notes {
 		say("%s", n)
@@ -97,11 +115,17 @@ func (s RecoveryStep) instruction() (string, error) {
 		}
 		return history.ExecForm(keyword, []string{s.Copy.From, to}, nil) // words may have blanks there
 	case s.Arg != nil:
-		value, err := history.Word(s.Arg.Value)
-		if err != nil || !argName.MatchString(s.Arg.Key) {
-			return "", fmt.Errorf("write ARG instruction: %q can't be written", s.Arg.Key)
+		if !argName.MatchString(s.Arg.Name) {
+			return "", fmt.Errorf("write ARG instruction: %q can't be written", s.Arg.Name)
 		}
-		return "ARG " + s.Arg.Key + "=" + value, nil
+		if s.Arg.Value == nil {
+			return "ARG " + s.Arg.Name, nil
+		}
+		value, err := history.Word(*s.Arg.Value)
+		if err != nil {
+			return "", fmt.Errorf("write ARG instruction: the value of %q can't be written", s.Arg.Name)
+		}
+		return "ARG " + s.Arg.Name + "=" + value, nil
 	}
 	return s.Text, nil
 }

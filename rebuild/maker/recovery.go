@@ -18,8 +18,9 @@ import (
 	"docker-flatten/rebuild/progress"
 )
 
-// Recover plans the Dockerfiles that made the orders' images.
-func Recover(ctx context.Context, orders []Order) ([]*plan.Recovery, error) {
+// Recover plans the Dockerfiles that made the orders' images. written says that
+// their files are written as well.
+func Recover(ctx context.Context, orders []Order, written bool) ([]*plan.Recovery, error) {
 	var plans []*plan.Plan
 	var facts [][]plan.LayerFacts
 	for _, o := range orders {
@@ -33,7 +34,7 @@ func Recover(ctx context.Context, orders []Order) ([]*plan.Recovery, error) {
 		}
 		plans, facts = append(plans, o.Plan), append(facts, of)
 	}
-	return plan.Recover(plans, facts)
+	return plan.Recover(plans, facts, written)
 }
 
 // WriteRecovery writes the build contexts of recoveries: the Dockerfile, the files

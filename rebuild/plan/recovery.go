@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/docker/go-units"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"docker-flatten/history"
@@ -90,15 +89,16 @@ func (r *Recovery) BaseDocument(diffIDs []v1.Hash) ([]byte, error) {
 }
 
 // Recover plans the recoveries of images, of one or of several platforms. facts
-// are those of each one's layers above the base, lowest first.
-func Recover(plans []*Plan, facts [][]LayerFacts) ([]*Recovery, error) {
+// are those of each one's layers above the base, lowest first. written says that
+// the files are written beside the Dockerfiles.
+func Recover(plans []*Plan, facts [][]LayerFacts, written bool) ([]*Recovery, error) {
 	names := stageNames(plans)
 	if len(plans) == 1 {
 		names[0] = ""
 	}
 	var out []*Recovery
 	for i, p := range plans {
-		r, err := p.recovery(facts[i], names[i])
+		r, err := p.recovery(facts[i], names[i], written)
 		if err != nil {
 			return nil, err
 		}
@@ -108,39 +108,41 @@ func Recover(plans []*Plan, facts [][]LayerFacts) ([]*Recovery, error) {
 }
 
 // recovery plans that of one image, whose context is in dir.
-func (c *Config) recovery(facts []LayerFacts, dir string) (*Recovery, error) {
-	from, err := c.from(c.Replay)
+func (p *Plan) recovery(facts []LayerFacts, dir string, written bool) (*Recovery, error) {
+	from, err := p.from(p.Replay)
 	if err != nil {
 		return nil, err
 	}
-	b := &recovering{config: c, facts: facts, args: map[string]string{}}
-	for i := c.Base.Entries; i < len(c.instructions); i++ {
-		if err := b.instruction(c.instructions[i]); err != nil {
+	b := &recovering{config: p.Config, facts: facts, args: map[string]string{}}
+	for i := p.Base.Entries; i < len(p.instructions); i++ {
+		if err := b.instruction(p.instructions[i]); err != nil {
 			return nil, err
 		}
 	}
-	b.unexplained(len(c.Source.DiffIDs))
+	b.unexplained(len(p.Source.DiffIDs))
 	b.corrections()
 	d := templates.Recovery{
-		Image: c.Source.Ref.String(), ID: c.digest, Platform: BuildPlatform(c.Source.Platform), Dir: dir, From: from, Steps: b.steps,
-		Base:  templates.Base{Name: c.Base.Name, Layers: c.Base.Layers, Evidence: c.Base.Evidence},
-		Notes: b.notes,
+		Image: p.Source.Ref.String(), ID: p.digest, Platform: BuildPlatform(p.Source.Platform), Dir: dir, From: from, Steps: b.steps,
+		Base: p.page.Base, Written: written, Notes: b.notes,
 	}
-	needsBase := c.needsBase(c.Replay)
-	if needsBase {
+	needsBase := p.needsBase(p.Replay)
+	switch {
+	case needsBase && written:
 		d.Base.Archive = BaseFile
+	case needsBase:
+		d.Notes = append(d.Notes, "FROM names the base by its content; --context DIR writes it beside this file.")
 	}
-	for _, s := range c.Replay.Inexpressible {
+	for _, s := range p.Replay.Inexpressible {
 		d.Notes = append(d.Notes, "Not expressible in a Dockerfile: "+s)
 	}
-	if len(c.Replay.Cleared) > 0 {
-		d.Notes = append(d.Notes, "No Dockerfile can undo what the base sets, so FROM names the base without: "+strings.Join(c.Replay.Cleared, ", "))
+	if len(p.Replay.Cleared) > 0 {
+		d.Notes = append(d.Notes, "No Dockerfile can undo what the base sets, so FROM names the base without: "+strings.Join(p.Replay.Cleared, ", "))
 	}
 	text, err := d.Render()
 	if err != nil {
 		return nil, fmt.Errorf("recover dockerfile: %w", err)
 	}
-	return &Recovery{Dockerfile: text, Dir: dir, Copies: b.copies, NeedsBase: needsBase, From: from, config: c}, nil
+	return &Recovery{Dockerfile: text, Dir: dir, Copies: b.copies, NeedsBase: needsBase, From: from, config: p.Config}, nil
 }
 
 // recovering is a recovery on its way.
@@ -168,7 +170,7 @@ func (b *recovering) instruction(in history.Instruction) error {
 		name, value, _ := strings.Cut(arg, "=")
 		if have, ok := b.args[name]; !ok || have != value {
 			b.args[name] = value
-			b.steps = append(b.steps, templates.RecoveryStep{Arg: &history.Pair{Key: name, Value: value}})
+			b.steps = append(b.steps, templates.RecoveryStep{Arg: &templates.ArgStep{Name: name, Value: &value}})
 		}
 	}
 	switch {
@@ -180,7 +182,15 @@ func (b *recovering) instruction(in history.Instruction) error {
 			b.add(text)
 		}
 	case in.Name == "ARG":
-		// its arguments are there already
+		// those with a value are there already
+		if names := strings.Fields(in.Text)[1:]; allNames(names) {
+			for _, name := range names {
+				if _, ok := b.args[name]; !ok {
+					b.args[name] = ""
+					b.steps = append(b.steps, templates.RecoveryStep{Arg: &templates.ArgStep{Name: name}})
+				}
+			}
+		}
 	case in.Name == "RUN" && runsAgain(in):
 		b.add(strings.Join(templates.Layout(in.Text), "\n"), b.effect(l)...)
 	case l >= 0:
@@ -192,6 +202,13 @@ func (b *recovering) instruction(in history.Instruction) error {
 		b.next = l + 1
 	}
 	return nil
+}
+
+var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// allNames tells whether an ARG gives none of its words a value.
+func allNames(words []string) bool {
+	return !slices.ContainsFunc(words, func(w string) bool { return !plainName.MatchString(w) })
 }
 
 // lostBody is the notation of builders for a here-document, whose lines the
@@ -219,7 +236,7 @@ func (b *recovering) effect(l int) []string {
 		layer.Count
 	}{{"added", f.Added}, {"changed", f.Changed}} {
 		if part.Paths > 0 {
-			did = append(did, fmt.Sprintf("%s %s, %s", part.what, history.Count(part.Paths, "path"), units.HumanSize(float64(part.Bytes))))
+			did = append(did, part.what+" "+amount(part.Paths, part.Bytes))
 		}
 	}
 	if n := len(f.Deleted); n > 0 {
@@ -234,12 +251,21 @@ func (b *recovering) effect(l int) []string {
 		if n > len(names) {
 			names = append(names, fmt.Sprintf("and %d more", n-len(names)))
 		}
-		did = append(did, fmt.Sprintf("deleted %s, %s: %s", history.Count(n, "path"), units.HumanSize(float64(bytes)), strings.Join(names, ", ")))
+		did = append(did, fmt.Sprintf("deleted %s: %s", amount(n, bytes), strings.Join(names, ", ")))
 	}
 	if len(did) == 0 {
 		return []string{"It changed nothing."}
 	}
 	return []string{"It " + strings.Join(did, "; it ") + "."}
+}
+
+// amount says how many paths, and of how many bytes if they have any.
+func amount(paths int, bytes int64) string {
+	text := history.Count(paths, "path")
+	if bytes > 0 {
+		text += ", " + templates.Size(bytes)
+	}
+	return text
 }
 
 // files adds a COPY of what a layer brings, a directory for each owner.
@@ -250,7 +276,7 @@ func (b *recovering) files(made string, l int) {
 	comments := []string{"was: " + made}
 	f := b.facts[l]
 	if len(f.Deleted) > 0 {
-		comments = append(comments, b.effect(l)...)
+		comments = append(append(comments, b.effect(l)...), "Nothing here deletes that again.")
 	}
 	if len(f.Groups) == 0 {
 		b.add("", comments...)
