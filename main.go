@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var flags engineFlags
 	args, err := flags.parse(args)
 	if err != nil {
-		return fail(stderr, usageError{err})
+		return fail(stderr, &rebuild.UsageError{Err: err})
 	}
 	if len(args) > 1 && strings.HasPrefix(args[0], "__complete") {
 		return complete(ctx, flags, args[len(args)-1], stdout)
@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c, err := parse(args)
 	switch {
 	case err != nil:
-		return fail(stderr, usageError{err})
+		return fail(stderr, &rebuild.UsageError{Err: err})
 	case c.help:
 		fmt.Fprint(stdout, templates.Usage)
 		return 0
@@ -94,13 +94,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case c.completion != "":
 		script, err := templates.Completion(c.completion)
 		if err != nil {
-			return fail(stderr, usageError{err})
+			return fail(stderr, &rebuild.UsageError{Err: err})
 		}
 		fmt.Fprint(stdout, script)
 		return 0
 	}
 	if c.job.StdoutTaken() && progress.IsTerminal(stdout) {
-		return fail(stderr, usageError{errors.New("the archive on stdout would go to the terminal: redirect it, or name a file")})
+		return fail(stderr, &rebuild.UsageError{Err: errors.New("the archive on stdout would go to the terminal: redirect it, or name a file")})
 	}
 	work := flatten
 	if c.compare != nil {
@@ -124,7 +124,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func flatten(ctx context.Context, c *command, stdout, stderr io.Writer) error {
 	display, err := progress.New(c.progress, stderr)
 	if err != nil {
-		return usageError{err}
+		return &rebuild.UsageError{Err: err}
 	}
 	defer display.Close()
 	c.job.Display = display
@@ -152,7 +152,7 @@ func flatten(ctx context.Context, c *command, stdout, stderr io.Writer) error {
 func compare(ctx context.Context, c *command, stdout, stderr io.Writer) error {
 	display, err := progress.New(c.progress, stderr)
 	if err != nil {
-		return usageError{err}
+		return &rebuild.UsageError{Err: err}
 	}
 	defer display.Close()
 	c.compare.Display = display
@@ -542,11 +542,6 @@ func printPluginMetadata(w io.Writer) int {
 	return 0
 }
 
-// usageError is a command line that can't be carried out.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
 // differsError says that two images differ.
 type differsError string
 
@@ -575,7 +570,7 @@ func fail(stderr io.Writer, err error) int {
 	switch {
 	case errors.As(err, new(differsError)), errors.As(err, new(*layer.DifferenceError)), errors.As(err, new(*plan.ConfigError)), errors.Is(err, image.ErrDiffers):
 		return exitDiffers
-	case errors.As(err, new(usageError)):
+	case errors.As(err, new(*rebuild.UsageError)):
 		if !hasHint {
 			fmt.Fprintln(stderr, "hint: docker-flatten --help lists the options")
 		}

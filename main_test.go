@@ -428,7 +428,7 @@ func TestExitCodes(t *testing.T) {
 			fmt.Errorf("x: %w", &layer.DifferenceError{Count: 1}), &plan.ConfigError{Diff: []string{"a"}},
 			errors.Join(&image.Error{Op: "load", Err: image.ErrDiffers}, errors.New("remove it")),
 		},
-		exitUsage:  {usageError{errors.New("x")}},
+		exitUsage:  {&rebuild.UsageError{Err: errors.New("x")}},
 		exitFailed: {errors.New("x"), &image.Error{Op: "open", Err: image.ErrNoImage}},
 	} {
 		for _, err := range errs {

@@ -1,5 +1,3 @@
-// Package rebuild does the job: it opens an image, has its history understood
-// and its layers merged, makes the image that comes of it, and stores that.
 package rebuild
 
 import (
@@ -20,10 +18,9 @@ import (
 // Flatten carries out one job and reports on it.
 //
 // After an error the place, the context's directory and the pages are as they
-// were before. A *layer.DifferenceError, a *plan.ConfigError and image.ErrDiffers
-// say that the result wasn't the same as the source. There is one exception: a
-// *PublishError says that the image has its names, and that something which
-// comes after that failed.
+// were before. There is one exception: a *PublishError says that the image has its
+// names, and that something which comes after that failed. The package's comment
+// lists the errors that can be told apart.
 func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	if err := o.Validate(); err != nil {
 		return nil, err

@@ -73,8 +73,22 @@ func (b Builder) String() string {
 	return "native"
 }
 
-// Validate says what is wrong with the options, nil if nothing is.
+// UsageError says that options can't be carried out, whatever the image is.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// Validate says what is wrong with the options, as a *UsageError; nil if nothing
+// is.
 func (o *Options) Validate() error {
+	if err := o.validate(); err != nil {
+		return &UsageError{err}
+	}
+	return nil
+}
+
+func (o *Options) validate() error {
 	if o.Platform != "" {
 		if _, err := image.ParsePlatform(o.Platform); err != nil {
 			return err

@@ -66,7 +66,7 @@ func preparePage(op, name string, force bool, kind string, ours func(head []byte
 			return fail(err, "")
 		}
 		if !ours(head) && !force {
-			return fail(errors.New("the file exists, and isn't an earlier "+kind), "--force replaces it")
+			return fail(image.Detail(image.ErrExists, "the file exists, and isn't an earlier %s", kind), "--force replaces it")
 		}
 	}
 	temp.SweepBeside(target)

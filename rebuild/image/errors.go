@@ -24,6 +24,7 @@ var (
 	ErrUnauthorized = errors.New("access denied")
 	ErrFormat       = errors.New("unsupported format")
 	ErrDiffers      = errors.New("the stored image differs")
+	ErrExists       = errors.New("something is there already")
 )
 
 // Error says what was attempted, on what, and why that failed, in one line. A

@@ -79,7 +79,7 @@ func isEmptyDir(dir string) (bool, error) {
 		return false, cause(err)
 	}
 	if len(entries) > 0 {
-		return false, errors.New("the directory isn't empty")
+		return false, image.Detail(image.ErrExists, "the directory isn't empty")
 	}
 	return true, nil
 }

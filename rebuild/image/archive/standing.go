@@ -77,7 +77,7 @@ func (o *standing) holds(ctx context.Context) (Standing, error) {
 
 // lost is the error for a file that would be lost.
 func (o *standing) lost(why string) error {
-	return &image.Error{Op: "write", Object: o.path, Err: errors.New("the file is there already, and " + why), Hint: "--force replaces it"}
+	return &image.Error{Op: "write", Object: o.path, Err: image.Detail(image.ErrExists, "the file is there already, and %s", why), Hint: "--force replaces it"}
 }
 
 // Find opens the file that stands there if it is compressed as it is called and
