@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"docker-flatten/rebuild"
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/layer"
 	"docker-flatten/rebuild/plan"

@@ -32,14 +32,16 @@ type CompareOptions struct {
 	Display progress.Display               // nil = no display
 }
 
-// Validate says what is wrong with the options, nil if nothing is.
+// Validate says what is wrong with the options, as a *UsageError; nil if nothing
+// is.
 func (o *CompareOptions) Validate() error {
 	if o.Image.Path == "-" && o.Other.Path == "-" {
-		return errors.New("--compare -: only one of the images can come from stdin")
+		return &UsageError{errors.New("--compare -: only one of the images can come from stdin")}
 	}
 	if o.Platform != "" {
-		_, err := image.ParsePlatform(o.Platform)
-		return err
+		if _, err := image.ParsePlatform(o.Platform); err != nil {
+			return &UsageError{err}
+		}
 	}
 	return nil
 }

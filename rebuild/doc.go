@@ -15,12 +15,12 @@
 //
 // Within a minor version, names and meanings stay, and fields are only added, of
 //
-//   - Flatten, Options, UsageError and PublishError here, with the types of
-//     Options' fields and the functions that parse them;
+//   - Flatten, Compare, their options, UsageError and PublishError here, with the
+//     types of the options' fields and the functions that parse them;
 //   - image.Ref and image.ParseRef; image.Error and the errors in package image;
 //   - Parse, FindBase, Plan and Step.Dockerfile in package history, with the types
 //     that they take and return;
-//   - templates.Report, whose JSON form is what --json prints.
+//   - templates.Report and templates.Comparison, whose JSON forms are what --json prints.
 //
 // A result's digest is stable for one version of this module: a later one may
 // compress better. All else is for this module's own use, and changes with it.
