@@ -1,6 +1,7 @@
 package rebuild
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -101,7 +102,8 @@ func headOf(name string) ([]byte, error) {
 // write writes the pages where they are staged.
 func (p *pages) write(report *templates.Report) error {
 	for _, f := range p.files {
-		if err := errors.Join(f.write(f.staged, report), f.staged.Sync()); err != nil {
+		w := bufio.NewWriter(f.staged) // a template writes every word by itself
+		if err := errors.Join(f.write(w, report), w.Flush(), f.staged.Sync()); err != nil {
 			return fmt.Errorf("%s %s: %w", f.op, f.name, err)
 		}
 	}

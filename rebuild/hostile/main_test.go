@@ -18,6 +18,9 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
+	if os.Getenv(launched) != "" {
+		launch()
+	}
 	flag.Parse()
 	// Many tests wait for a time-out or a back-off. What uses the processor is
 	// limited by working.

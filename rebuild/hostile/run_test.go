@@ -70,6 +70,7 @@ type command struct {
 	waits   bool   // the run mostly waits: it takes no share of the processor
 	file    uint64 // RLIMIT_FSIZE, 0 = none
 	started func(process *os.Process)
+	watch   *watcher // answers its system calls
 }
 
 // result is what came of it.
@@ -97,6 +98,11 @@ func (p *place) run(c command) result {
 	cmd := exec.Command(program, c.args...)
 	if c.closed != "" {
 		cmd = exec.Command("/bin/sh", append([]string{"-c", `exec "$0" "$@" ` + c.closed, program}, c.args...)...)
+	}
+	if c.watch != nil {
+		cmd = exec.Command("/proc/self/exe", c.args...)
+		cmd.ExtraFiles = []*os.File{c.watch.its}
+		c.env = append(c.env, launched+"="+program)
 	}
 	cmd.Dir = p.root
 	cmd.Env = append([]string{
@@ -131,6 +137,10 @@ func (p *place) run(c command) result {
 		r.timedOut = true
 		_ = syscall.Kill(-pid, syscall.SIGKILL) // it may have ended by itself just now
 	})
+	if c.watch != nil {
+		c.watch.watch(pid)
+		defer func() { <-c.watch.done }()
+	}
 	if c.started != nil {
 		c.started(cmd.Process)
 	}

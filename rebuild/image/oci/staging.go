@@ -193,10 +193,13 @@ func (s *staging) place() (undo func() error, err error) {
 	}
 	path := filepath.Join(s.root, marker)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := writeDocument(path, []byte(layoutFile)); err != nil {
+		err := writeDocument(path, []byte(layoutFile))
+		if err == nil || isThere(path) { // it has its name though its directory isn't synced
+			placed = append(placed, path)
+		}
+		if err != nil {
 			return undo, err
 		}
-		placed = append(placed, path)
 	}
 	for _, dir := range s.made {
 		if err := temp.SyncDir(filepath.Dir(dir)); err != nil {
@@ -204,6 +207,11 @@ func (s *staging) place() (undo func() error, err error) {
 		}
 	}
 	return undo, nil
+}
+
+func isThere(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // placed ends the staging of what has its place.
