@@ -73,7 +73,7 @@ func preparePage(op, name string, force bool, kind string, ours func(head []byte
 	temp.SweepBeside(target)
 	staged, err := temp.Beside(target)
 	if err != nil {
-		return fail(err, "")
+		return pageFile{}, image.PathError(op, name, err)
 	}
 	return pageFile{name: name, target: target, op: op, staged: staged}, nil
 }

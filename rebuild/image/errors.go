@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -76,11 +77,18 @@ func PathError(op, path string, err error) error {
 		err = p.Err
 	}
 	e := &Error{Op: op, Object: path, Err: err}
+	writes := strings.HasPrefix(op, "write")
 	if errors.Is(err, fs.ErrNotExist) {
 		e.Err = Detail(fs.ErrNotExist, "no such file or directory")
-		if op == "open" && filepath.Base(path) == path {
+		switch {
+		case op == "open" && filepath.Base(path) == path:
 			e.Hint = "to name an image of the Docker Engine, write docker-daemon:" + path
+		case writes:
+			e.Hint = "make the directory first, or name another place"
 		}
+	}
+	if writes && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
+		e.Hint = "name a place that you may write to"
 	}
 	return e
 }

@@ -53,7 +53,7 @@ func PrepareContext(dir string, stdout io.Writer) (*Context, error) {
 	temp.Sweep(parent, contextKind)
 	var err error
 	if x.staged, err = temp.MakeDir(parent, contextKind); err != nil {
-		return nil, &image.Error{Op: "write context", Object: dir, Err: cause(err)}
+		return nil, image.PathError("write context", dir, err)
 	}
 	return x, nil
 }
