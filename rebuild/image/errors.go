@@ -69,6 +69,16 @@ func Detail(is error, format string, args ...any) error {
 	return &withDetail{is: is, text: fmt.Sprintf(format, args...)}
 }
 
+// NotSynced says that a result has its name at path, but that the system couldn't
+// be made to keep that through a power cut.
+func NotSynced(path string, err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return &Error{Op: "write", Object: path, Err: fmt.Errorf("the image is stored there, but its directory can't be synced: %w", err)}
+}
+
 // PathError says what the os package's error says of path, without naming it
 // twice.
 func PathError(op, path string, err error) error {

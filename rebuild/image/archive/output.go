@@ -94,7 +94,7 @@ func (o *Output) Put(ctx context.Context, records []Record, from io.Closer) (nam
 			return false, image.PathError("write", o.path, err)
 		}
 		if err := temp.SyncDir(filepath.Dir(o.real)); err != nil {
-			return true, image.PathError("write", o.path, err)
+			return true, image.NotSynced(o.path, err)
 		}
 		return true, nil
 	}, f.Discard, nil

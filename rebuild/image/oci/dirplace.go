@@ -205,7 +205,10 @@ func (p *dirPlace) name(ctx context.Context, root v1.Descriptor, attestation *im
 		return false, fail(errors.Join(err, undo()))
 	}
 	if bytes.Equal(index, old) {
-		return true, staged.placed()
+		if err := staged.placed(); err != nil {
+			return true, image.NotSynced(p.root, err)
+		}
+		return true, nil
 	}
 	f, err := document(path, index)
 	if err != nil {
@@ -215,7 +218,7 @@ func (p *dirPlace) name(ctx context.Context, root v1.Descriptor, attestation *im
 		return false, fail(errors.Join(err, f.Discard(), undo()))
 	}
 	if err := errors.Join(temp.SyncDir(filepath.Dir(path)), staged.placed()); err != nil {
-		return true, fail(err)
+		return true, image.NotSynced(p.root, err)
 	}
 	return true, nil
 }
