@@ -34,7 +34,7 @@
 //   - image.ErrNoImage, fs.ErrNotExist, image.ErrSeveral: no such image or file, or
 //     more images than one;
 //   - image.ErrNoEngine, image.ErrUnauthorized, image.ErrPermission: the way there;
-//   - an error with Timeout() true: a registry or an engine fell silent;
+//   - *silence.Error: a registry or an engine fell silent;
 //   - image.ErrExists: something stands there that may not be replaced;
 //   - room.ErrShort: a disk can't hold what would be written;
 //   - image.ErrDigest, image.ErrTruncated, image.ErrFormat, image.ErrNotArchive,

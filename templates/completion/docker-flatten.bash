@@ -114,13 +114,8 @@ _docker_flatten() {
     '')
         case $cur in
         -*)
-<<<<<<< HEAD
-            _docker_flatten_offer < <(printf '%s\n' -t --tag -b --base -o --output --context --dockerfile --builder --platform \
-                --compression --verify --attest --dry-run --max-waste --max-layers --max-size --json --report --progress --no-cache --offline --insecure --force -q --quiet \
-=======
             _docker_flatten_offer < <(printf '%s\n' -t --tag -b --base -o --output --compare --context --dockerfile --builder --platform \
-                --compression --verify --dry-run --max-waste --max-layers --max-size --json --report --progress --no-cache --offline --insecure --force -q --quiet \
->>>>>>> d42ce4a (Add --compare: hold two images of any two places against each other)
+                --compression --verify --attest --dry-run --max-waste --max-layers --max-size --json --report --progress --no-cache --offline --insecure --force -q --quiet \
                 --completion --man --version -h --help)
             ;;
         *) [[ -n $given ]] || _docker_flatten_image ;;

@@ -20,9 +20,6 @@ type Error struct{ For time.Duration }
 
 func (e *Error) Error() string { return fmt.Sprintf("nothing was heard for %s", e.For) }
 
-// Timeout makes it a net.Error's kind.
-func (e *Error) Timeout() bool { return true }
-
 // Hint says what a user can do about it.
 const Hint = "DOCKER_FLATTEN_TIMEOUT sets how long silence is borne, such as 5m"
 
