@@ -34,9 +34,9 @@ func WritePlan(w io.Writer, r *Report, look Look) error {
 }
 
 // WriteSummary writes what a job did: WritePlan's text without the other bases,
-// and where the result is. Of images with more than 40 layers it folds the runs
-// of those that matter little; the plan, the JSON object and the page have them
-// all.
+// and where the result is. On a terminal it folds, of images with more than 40
+// layers, the runs of those that matter little; a log, the plan, the JSON object
+// and the page have them all.
 func WriteSummary(w io.Writer, r *Report, look Look) error {
 	return write(w, r, look, false)
 }

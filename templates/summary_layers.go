@@ -58,7 +58,7 @@ func (s *summary) groups(im *ImageReport) []group {
 	for _, l := range im.Layers {
 		total += l.Bytes
 	}
-	folds := !s.plan && len(im.Layers) > fullRows
+	folds := !s.plan && s.width != unlimited && len(im.Layers) > fullRows
 	small := func(i int) bool { return im.Layers[i].Bytes*100 < total }
 	for high := len(im.Layers) - 1; high >= 0; {
 		low := high

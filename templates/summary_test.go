@@ -434,3 +434,20 @@ func TestALongNameOfTheImageIsBrokenRatherThanCut(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A log is read as it is: nothing of it is folded, as on a terminal.
+func TestOnlyATerminalFoldsLayers(t *testing.T) {
+	im := ImageReport{Layers: []LayerReport{{Instruction: "RUN big", Fate: "merged", Bytes: 1_000_000}}}
+	for range 100 {
+		im.Layers = append(im.Layers, LayerReport{Instruction: "RUN small", Fate: "merged", Bytes: 1})
+	}
+	for width, want := range map[int]bool{0: true, 80: false} {
+		var b strings.Builder
+		if err := WriteSummary(&b, &Report{Source: "app", Images: []ImageReport{im}}, Look{Width: width}); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(b.String(), "RUN small"); (n == 100) != want {
+			t.Errorf("%d columns: %d layers of 100", width, n)
+		}
+	}
+}
