@@ -104,7 +104,7 @@ func pair(images, others []*image.Image) []imagePair {
 	for _, im := range images {
 		p := imagePair{image: im}
 		for i, other := range others {
-			if !taken[i] && im.Platform.String() == other.Platform.String() {
+			if !taken[i] && image.SamePlatform(im.Platform, other.Platform) {
 				p.other, taken[i] = other, true
 				break
 			}

@@ -172,6 +172,8 @@ func TestCompareKnowsNoSparseFiles(t *testing.T) {
 func TestComparePlatformByPlatform(t *testing.T) {
 	amd, arm, s390 := appImage(), appImage(), appImage()
 	arm.Fields = map[string]any{"architecture": "arm64"}
+	v8 := appImage()
+	v8.Fields = map[string]any{"architecture": "arm64", "variant": "v8"}
 	s390.Fields = map[string]any{"architecture": "s390x"}
 	changed := arm
 	changed.Config = map[string]any{"User": "me"}
@@ -184,7 +186,8 @@ func TestComparePlatformByPlatform(t *testing.T) {
 			if arch == "" {
 				arch = "amd64"
 			}
-			d.Platform = &v1.Platform{OS: "linux", Architecture: arch}
+			variant, _ := im.Fields["variant"].(string)
+			d.Platform = &v1.Platform{OS: "linux", Architecture: arch, Variant: variant}
 			entries = append(entries, d)
 		}
 		l.name(t, l.index(t, nil, entries...), "v1")
@@ -193,6 +196,7 @@ func TestComparePlatformByPlatform(t *testing.T) {
 	two := build(amd, arm)
 	expect(t, compareRefs(t, two, build(arm, amd))) // the order doesn't count
 	expect(t, compareRefs(t, two, build(amd, s390)), "linux/s390x only in image", "linux/arm64 only in other")
+	expect(t, compareRefs(t, two, build(amd, v8)), `variant|extra||"v8"`)
 	expect(t, compareRefs(t, two, build(amd)), "linux/arm64 only in other")
 	expect(t, compareRefs(t, build(arm), build(amd)), `architecture|value|"arm64"|"amd64"`, `x-unknown|extra||{"big":12345678901234567890.5,"text":"<&>"}`)
 	expect(t, compareRefs(t, build(amd), archiveRef(write(t, amd)))) // one image is no index

@@ -29,6 +29,21 @@ func PlatformMatches(want, have v1.Platform) bool {
 		have.Variant == "" && (want.Architecture == "arm64" && want.Variant == "v8" || want.Architecture == "arm" && want.Variant == "v7" || want.Architecture == "amd64" && want.Variant == "v1")
 }
 
+// SamePlatform tells whether two images are for one platform: arm64 and arm64/v8
+// are the same (containerd's platforms.Normalize).
+func SamePlatform(a, b v1.Platform) bool {
+	return withVariant(a) == withVariant(b)
+}
+
+// withVariant is how a platform is written with the variant that is meant where
+// there is none.
+func withVariant(p v1.Platform) string {
+	if p.Variant == "" {
+		p.Variant = map[string]string{"arm64": "v8", "arm": "v7", "amd64": "v1"}[p.Architecture]
+	}
+	return p.String()
+}
+
 // CheckPlatform refuses an image that isn't for the platform asked for, "" =
 // any. Object is what the error calls the image.
 func CheckPlatform(want string, have v1.Platform, object string) error {
