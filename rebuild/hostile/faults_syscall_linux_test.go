@@ -267,7 +267,7 @@ func writes(h happened) bool { return h.call != "read" }
 func reads(h happened) bool  { return h.call == "read" }
 
 // TestFaultSyscall makes each system call of a run that changes files fail in
-// turn, and every fourth read, and kills the run at every third.
+// turn, and every eighth read, and kills the run at every sixth of them.
 func TestFaultSyscall(t *testing.T) {
 	for _, d := range destinations() {
 		t.Run(d.name, func(t *testing.T) {
@@ -298,12 +298,12 @@ func TestFaultSyscall(t *testing.T) {
 			}
 			for i := 1; i <= n[true]; i++ {
 				t.Run(fmt.Sprint("fails-", i), func(t *testing.T) { t.Parallel(); faultAt(t, d, i, writes, false) })
-				if i%3 != 0 {
+				if i%6 != 0 {
 					continue
 				}
 				t.Run(fmt.Sprint("killed-", i), func(t *testing.T) { t.Parallel(); faultAt(t, d, i, writes, true) })
 			}
-			for i := 1; i <= n[false]; i += 4 {
+			for i := 1; i <= n[false]; i += 8 {
 				t.Run(fmt.Sprint("read-fails-", i), func(t *testing.T) { t.Parallel(); faultAt(t, d, i, reads, false) })
 			}
 		})
