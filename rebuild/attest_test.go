@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -155,13 +156,15 @@ func TestUnnamedResultLeavesNoAttestation(t *testing.T) {
 		t.Run(title, func(t *testing.T) {
 			t.Setenv("DOCKER_CONFIG", t.TempDir())
 			real := registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(referrers))
-			attested := false
+			var attested atomic.Bool
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/1") {
 					w.WriteHeader(http.StatusForbidden)
 					return
 				}
-				attested = attested || r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/referrers/")
+				if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/referrers/") {
+					attested.Store(true)
+				}
 				real.ServeHTTP(w, r)
 			}))
 			t.Cleanup(server.Close)
@@ -171,7 +174,7 @@ func TestUnnamedResultLeavesNoAttestation(t *testing.T) {
 			}); err == nil {
 				t.Fatal("no error")
 			}
-			if !attested {
+			if !attested.Load() {
 				t.Fatal("the attestation wasn't even pushed")
 			}
 			repo, err := name.NewRepository(host + "/flat")
