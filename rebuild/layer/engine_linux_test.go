@@ -202,7 +202,7 @@ func TestEngineRandomStacks(t *testing.T) {
 	}
 	n := *stacksFlag
 	if n == 0 {
-		n = 300
+		n = 100 // each run has others
 	}
 	t.Logf("seed %d, %d stacks", seed, n)
 	var cases []engineCase
