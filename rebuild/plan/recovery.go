@@ -191,6 +191,8 @@ func (b *recovering) instruction(in history.Instruction) error {
 				}
 			}
 		}
+	case in.Name == "RUN" && isScript(in):
+		b.add(hereDocument(in), b.effect(l)...)
 	case in.Name == "RUN" && runsAgain(in):
 		b.add(strings.Join(templates.Layout(in.Text), "\n"), b.effect(l)...)
 	case l >= 0:
@@ -217,11 +219,30 @@ var lostBody = regexp.MustCompile(`<<-?\s*['"]?[A-Za-z_]`)
 
 // runsAgain tells whether a RUN's text is all that it takes to run it.
 func runsAgain(in history.Instruction) bool {
-	command := strings.TrimSpace(strings.TrimPrefix(in.Text, "RUN"))
-	if command == "" || strings.ContainsAny(command, "\x00\r") {
-		return false
+	line := command(in)
+	return line != "" && !strings.ContainsAny(line, "\x00\r\n") && !lostBody.MatchString(line)
+}
+
+// isScript tells whether a RUN was given a here-document whose lines BuildKit has
+// recorded: it joins the lines of anything else.
+func isScript(in history.Instruction) bool {
+	script := command(in)
+	return in.Dialect == "buildkit" && strings.Contains(script, "\n") && !strings.ContainsAny(script, "\x00\r") && !strings.HasPrefix(script, "#!")
+}
+
+// hereDocument is a script as a RUN has it. No line of it is the word that ends it.
+func hereDocument(in history.Instruction) string {
+	lines := strings.Split(command(in), "\n")
+	end := "EOF"
+	for i := 2; slices.Contains(lines, end); i++ {
+		end = fmt.Sprintf("EOF%d", i)
 	}
-	return !lostBody.MatchString(command) && !strings.Contains(command, "\n")
+	return "RUN <<" + end + "\n" + strings.Join(lines, "\n") + "\n" + end
+}
+
+// command is what a RUN runs.
+func command(in history.Instruction) string {
+	return strings.TrimSpace(strings.TrimPrefix(in.Text, "RUN"))
 }
 
 // effect says what a layer did, as the check of a rebuild.
