@@ -141,7 +141,7 @@ func sparseAndExpanded(t *testing.T) (sparse, expanded []byte) {
 			if l.head.PAXRecords == nil {
 				l.head.PAXRecords = map[string]string{}
 			}
-			l.head.PAXRecords["XXX"+k[3:]] = v
+			l.head.PAXRecords["NEW"+k[3:]] = v
 		}
 		if err := w.WriteHeader(&l.head); err != nil {
 			t.Fatal(err)
@@ -152,7 +152,7 @@ func sparseAndExpanded(t *testing.T) (sparse, expanded []byte) {
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}
-		*l.out = bytes.ReplaceAll(b.Bytes(), []byte("XXX.sparse"), []byte("GNU.sparse"))
+		*l.out = bytes.ReplaceAll(b.Bytes(), []byte("NEW.sparse"), []byte("GNU.sparse"))
 	}
 	return sparse, expanded
 }

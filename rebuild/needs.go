@@ -2,6 +2,7 @@ package rebuild
 
 import (
 	"context"
+	"fmt"
 
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/image/place"
@@ -88,7 +89,11 @@ func accountOf(orders []maker.Order, needs []room.Need) (n templates.Needs) {
 // of what may not fit. With a dry run it only warns.
 func (o *Options) checkRoom(needs []room.Need, opt image.Options) error {
 	for _, s := range room.Shortages(needs) {
-		err := &image.Error{Op: "write to", Object: s.Path(), Err: s.Error(templates.Size),
+		takes := "about " + templates.Size(s.Bytes)
+		if s.Sure {
+			takes = "at least " + templates.Size(s.Least)
+		}
+		err := &image.Error{Op: "write to", Object: s.Path(), Err: fmt.Errorf("%w: it takes %s for %s, and %s are free", room.ErrShort, takes, s.What, templates.Size(s.Free)),
 			Hint: "free some space, or choose another place: TMPDIR is for temporary files, -o for the result"}
 		if s.Sure && !o.DryRun {
 			return err

@@ -27,13 +27,15 @@ func smallDisk(t *testing.T, size string) string {
 	return dir
 }
 
+// noise doesn't compress.
+func noise(n int, seed int64) string {
+	b := make([]byte, n)
+	rand.New(rand.NewSource(seed)).Read(b)
+	return string(b)
+}
+
 // bigImage has a base of 3 MB and 2 MB above it that don't compress.
 func bigImage(t *testing.T) string {
-	noise := func(n int, seed int64) string {
-		b := make([]byte, n)
-		rand.New(rand.NewSource(seed)).Read(b)
-		return string(b)
-	}
 	im := appImage()
 	im.Steps[0].Files = append(im.Steps[0].Files, imagetest.File{Name: "big", Body: noise(3<<20, 1)})
 	im.Steps[3].Files = append(im.Steps[3].Files, imagetest.File{Name: "bigger", Body: noise(2<<20, 2)})
@@ -122,6 +124,38 @@ func TestPlanSaysWhatARunTakes(t *testing.T) {
 		}
 		if n.ReadBytes < 5<<20 || n.ReadBytes > 5<<20+100_000 || n.WriteBytes != n.Space[0].Bytes+n.Space[1].Bytes {
 			t.Errorf("%s: %+v", name, n)
+		}
+	}
+}
+
+// What fits isn't refused: a new layer that compresses, and equal layers, which lie
+// there once.
+func TestWhatFitsIsNotRefused(t *testing.T) {
+	im := appImage()
+	im.Steps[3].Files = append(im.Steps[3].Files, imagetest.File{Name: "zeros", Body: strings.Repeat("\x00", 4<<20)})
+	compressible := write(t, im)
+	big, small := imagetest.Layer(then, []imagetest.File{{Name: "big", Body: noise(1<<20, 1)}}), imagetest.Tar("small")
+	twice := imagetest.Write(t, "twice.tar", imagetest.DockerArchive(imagetest.Raw{Layers: [][]byte{big, big, small, small}}))
+	for name, c := range map[string]struct {
+		source, base string
+		dests        []string
+	}{
+		"it compresses":   {compressible, "1", []string{"oci-archive:%/out.tar", "oci:%/layout:flat"}},
+		"equal layers":    {twice, "2", []string{"docker-archive:%/out.tar", "oci-archive:%/out.tar", "oci:%/layout:flat"}},
+		"it all shrinks":  {compressible, "1", []string{"docker-archive:%/out.tar.gz"}},
+		"as it was asked": {compressible, "1", []string{"docker-archive:%/out.tar"}},
+	} {
+		for _, dest := range c.dests {
+			to, err := image.ParseRef(strings.ReplaceAll(dest, "%", smallDisk(t, "1500k")))
+			imagetest.Must(err)
+			o := Options{Image: archiveRef(c.source), Base: keep(c.base), Output: &to, Tags: []string{"app:flat"}, Client: noEngine}
+			if name == "as it was asked" {
+				o.Compression, err = image.ParseCompression("gzip")
+				imagetest.Must(err)
+			}
+			if _, err := Flatten(t.Context(), o); err != nil {
+				t.Errorf("%s, %s: %v", name, dest, err)
+			}
 		}
 	}
 }

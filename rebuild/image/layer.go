@@ -243,17 +243,28 @@ func (r *layerReader) Close() error {
 
 // StoredSize is the number of bytes that the source stores the layer in.
 func (l *Layer) StoredSize(ctx context.Context) (int64, error) {
+	if n := l.knownSize(); n > 0 {
+		return n, nil
+	}
+	err := l.Check(ctx)
+	return l.knownSize(), err
+}
+
+// knownSize is StoredSize, 0 where only reading the layer would tell.
+func (l *Layer) knownSize() int64 {
 	switch {
 	case l.desc.Size > 0:
-		return l.desc.Size, nil
+		return l.desc.Size
 	case l.file != nil:
-		return l.file.Size(), nil
+		return l.file.Size()
 	}
-	if err := l.Check(ctx); err != nil {
-		return 0, err
-	}
-	return l.learnt.size, nil
+	l.learnt.mu.Lock()
+	defer l.learnt.mu.Unlock()
+	return l.learnt.size
 }
+
+// Digest is that of the layer's stored bytes, zero where the source has no manifest.
+func (l *Layer) Digest() v1.Hash { return l.desc.Digest }
 
 // CopyTo copies the stored bytes to w, size of them, and checks their digest.
 func (l *Layer) CopyTo(ctx context.Context, w io.Writer, size int64) error {

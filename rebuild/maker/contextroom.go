@@ -15,5 +15,5 @@ func (o Order) ContextRoom(dir string) room.Need {
 	if o.Plan.Base.Name != "" {
 		n.Keep = 0 // the base doesn't come along
 	}
-	return n.Room(dir, "the build context", image.Gzip, nil)
+	return image.LayersRoom([]image.NewImage{n}, image.Gzip, dir, "the build context", nil)
 }

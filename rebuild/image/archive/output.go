@@ -59,11 +59,13 @@ func (o *Output) Compressed() bool { return o.outer != image.Uncompressed }
 // Inner is the kind of compression of a new layer in the archive, where the
 // layers that are kept have the kind kept, "" for none that is kept: the same,
 // since some readers take the first layer's for that of all.
-func (o *Output) Inner(kept string) string {
+func (o *Output) Inner(kept string) string { return inner(o.outer, kept) }
+
+func inner(outer, kept string) string {
 	switch {
 	case kept != "":
 		return kept
-	case o.outer != image.Uncompressed:
+	case outer != image.Uncompressed:
 		return image.Uncompressed // it isn't compressed twice
 	}
 	return image.Gzip

@@ -9,31 +9,26 @@ import (
 	"docker-flatten/rebuild/image/room"
 )
 
-// Room is what it takes to write an archive with the images to path. The layers
-// that are made wait among the temporary files until the archive is written.
-func Room(ctx context.Context, path string, images []image.NewImage, opt image.Options) ([]room.Need, error) {
-	out := &Output{standing: standing{outer: outerOf(path)}}
-	special := path == "-"
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		special = true
+// Room is what it takes to write an archive with the images to path, a docker-archive
+// or one of a layout.
+func Room(ctx context.Context, path string, images []image.NewImage, layout bool, opt image.Options) ([]room.Need, error) {
+	kept, err := images[0].KeptKind(ctx)
+	if err != nil {
+		return nil, err
 	}
-	file := room.Need{Dir: filepath.Dir(path), What: "the archive"}
-	var needs []room.Need
-	for _, n := range images {
-		kept, err := n.KeptKind(ctx)
-		if err != nil {
-			return nil, err
-		}
-		kind := opt.Compression.Or(out.Inner(kept)).Kind
-		needs = append(needs, n.TempRoom(kind, opt))
-		part := n.Room(file.Dir, file.What, kind, nil)
-		file.Bytes, file.Least = file.Bytes+part.Bytes, file.Least+part.Least
+	outer := outerOf(path)
+	kind := inner(outer, kept)
+	if layout && outer == image.Uncompressed {
+		kind = image.Gzip // a layout's layers may differ in kind
 	}
-	if out.Compressed() {
+	kind = opt.Compression.Or(kind).Kind
+	needs := []room.Need{image.TempRoom(images, kind, opt)}
+	if info, err := os.Stat(path); path == "-" || err == nil && !info.Mode().IsRegular() {
+		return needs, nil
+	}
+	file := image.LayersRoom(images, kind, filepath.Dir(path), "the archive", nil)
+	if outer != image.Uncompressed {
 		file.Least = 0 // it may shrink to anything
 	}
-	if !special {
-		needs = append(needs, file)
-	}
-	return needs, nil
+	return append(needs, file), nil
 }

@@ -16,12 +16,12 @@ func Room(ctx context.Context, images []image.NewImage, opt image.Options) ([]ro
 	if err != nil {
 		return nil, err
 	}
+	if e.store == containerdStore {
+		return []room.Need{image.TempRoom(images, opt.Compression.Or(image.Gzip).Kind, opt)}, nil
+	}
 	var needs []room.Need
 	for _, n := range images {
-		switch {
-		case e.store == containerdStore:
-			needs = append(needs, n.TempRoom(opt.Compression.Or(image.Gzip).Kind, opt))
-		case e.overlay != "" && n.Write != nil:
+		if e.overlay != "" && n.Write != nil {
 			needs = append(needs, room.Need{Dir: e.overlay, What: "the engine", Bytes: 2 * n.Size, Least: n.Size})
 		}
 	}

@@ -15,18 +15,15 @@ import (
 // Room is what it takes to store the images in a layout, or in an archive of one.
 func Room(ctx context.Context, ref image.Ref, images []image.NewImage, opt image.Options) ([]room.Need, error) {
 	if ref.Transport != image.Layout {
-		return archive.Room(ctx, ref.Path, images, opt)
+		return archive.Room(ctx, ref.Path, images, true, opt)
 	}
 	kind := opt.Compression.Or(image.Gzip).Kind
-	var needs []room.Need
-	for _, n := range images {
-		needs = append(needs, n.TempRoom(kind, opt), n.Room(ref.Path, "the layout", kind, func(l *image.Layer) bool {
-			if l.Digest() == (v1.Hash{}) {
-				return false
-			}
-			_, err := os.Stat(filepath.Join(ref.Path, filepath.FromSlash(image.BlobPath(l.Digest()))))
-			return err == nil
-		}))
+	has := func(l *image.Layer) bool {
+		if l.Digest() == (v1.Hash{}) {
+			return false
+		}
+		_, err := os.Stat(filepath.Join(ref.Path, filepath.FromSlash(image.BlobPath(l.Digest()))))
+		return err == nil
 	}
-	return needs, nil
+	return []room.Need{image.TempRoom(images, kind, opt), image.LayersRoom(images, kind, ref.Path, "the layout", has)}, nil
 }

@@ -112,7 +112,7 @@ func Room(ctx context.Context, ref image.Ref, images []image.NewImage, opt image
 	case image.Layout, image.LayoutArchive:
 		return oci.Room(ctx, ref, images, opt)
 	}
-	return archive.Room(ctx, ref.Path, images, opt)
+	return archive.Room(ctx, ref.Path, images, false, opt)
 }
 
 // kindOfPath is what a bare path means as a destination: what is there; a layout

@@ -4,7 +4,6 @@ package room
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -48,7 +47,7 @@ func shortages(needs []Need, measure func(dir string) (space, bool)) []Shortage 
 	var systems []*total
 	byID := map[string]*total{}
 	for _, n := range needs {
-		n.Dir = existing(n.Dir)
+		n.Dir = existing(n.Path())
 		s, ok := measure(n.Dir)
 		if !ok || n.Bytes <= 0 {
 			continue
@@ -77,9 +76,6 @@ func shortages(needs []Need, measure func(dir string) (space, bool)) []Shortage 
 
 // existing is dir, or what of it is there.
 func existing(dir string) string {
-	if dir == "" {
-		return os.TempDir()
-	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return dir
@@ -102,16 +98,4 @@ func (n Need) Path() string {
 		return os.TempDir()
 	}
 	return n.Dir
-}
-
-// Error is the shortage in words; size writes a number of bytes.
-func (s Shortage) Error(size func(int64) string) error {
-	return fmt.Errorf("%w: %s for %s, and %s are free", ErrShort, needed(s, size), s.What, size(s.Free))
-}
-
-func needed(s Shortage, size func(int64) string) string {
-	if s.Sure {
-		return "it takes at least " + size(s.Least)
-	}
-	return "it takes about " + size(s.Bytes)
 }

@@ -6,26 +6,43 @@ import (
 	"docker-flatten/rebuild/image/room"
 )
 
-// TempRoom is what the new layer takes among the temporary files while it waits,
-// compressed as kind, to be copied to its place.
-func (n NewImage) TempRoom(kind string, opt Options) room.Need {
-	bytes, least := n.layerRoom(kind)
-	return room.Need{Dir: opt.TempDir, What: "temporary files", Bytes: bytes, Least: least}
+// TempRoom is what the new layers take among the temporary files while they wait,
+// compressed as kind, to be copied to their place.
+func TempRoom(images []NewImage, kind string, opt Options) room.Need {
+	need := room.Need{Dir: opt.TempDir, What: "temporary files"}
+	for _, n := range images {
+		bytes, least := n.layerRoom(kind)
+		need.Bytes, need.Least = need.Bytes+bytes, need.Least+least
+	}
+	return need
 }
 
-// Room is what the image's layers take in dir, a new one being compressed as
-// kind. Those of the base that has tells of are there already; has nil means that
-// none is.
-func (n NewImage) Room(dir, what, kind string, has func(*Layer) bool) room.Need {
-	bytes, least := n.layerRoom(kind)
-	for _, l := range n.Base() {
-		if l == nil || has != nil && has(l) {
-			continue
+// LayersRoom is what the images' layers take in dir, new ones being compressed as
+// kind. Those of a base that has tells of are there already; has nil means that
+// none is. Equal layers lie there once.
+func LayersRoom(images []NewImage, kind, dir, what string, has func(*Layer) bool) room.Need {
+	need := room.Need{Dir: dir, What: what}
+	seen := map[v1.Hash]bool{}
+	newLeast := int64(0)
+	for _, n := range images {
+		bytes, least := n.layerRoom(kind)
+		need.Bytes += bytes
+		newLeast = max(newLeast, least) // they may all be the same
+		for i, l := range n.Base() {
+			id := n.From.DiffIDs[i]
+			if l == nil || seen[id] || has != nil && has(l) {
+				continue
+			}
+			seen[id] = true
+			size := l.knownSize()
+			need.Bytes += size
+			if l.raw != nil || l.Kind() == Gzip || l.Kind() == Zstandard || l.Kind() == Uncompressed { // else it is compressed anew
+				need.Least += size
+			}
 		}
-		size := l.knownSize()
-		bytes, least = bytes+size, least+size
 	}
-	return room.Need{Dir: dir, What: what, Bytes: bytes, Least: least}
+	need.Least += newLeast
+	return need
 }
 
 // bestDeflate is by how much gzip shortens at most (zlib.net/zlib_tech.html,
@@ -46,22 +63,6 @@ func (n NewImage) layerRoom(kind string) (bytes, least int64) {
 		return max(n.Guess, least), least
 	}
 	return n.Size, least
-}
-
-// knownSize is the number of bytes that the source stores the layer in, 0 where
-// only reading the layer would tell.
-func (l *Layer) knownSize() int64 {
-	l.learnt.mu.Lock()
-	defer l.learnt.mu.Unlock()
-	switch {
-	case l.learnt.known:
-		return l.learnt.size
-	case l.desc.Size > 0:
-		return l.desc.Size
-	case l.file != nil:
-		return l.file.Size()
-	}
-	return 0
 }
 
 // Room is what Read takes for the layers from the keepFrom-th on, which are kept
@@ -100,6 +101,3 @@ func (im *Image) StoredBytes() (n int64) {
 	}
 	return n
 }
-
-// Digest is that of the layer's stored bytes, zero where it isn't known.
-func (l *Layer) Digest() v1.Hash { return l.desc.Digest }
