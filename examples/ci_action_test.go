@@ -49,9 +49,7 @@ func digestOf(t *testing.T, ref string) string {
 // TestGitHubAction runs the action's steps as the runner does, with a docker
 // command and a registry of the test's.
 func TestGitHubAction(t *testing.T) {
-	if _, err := exec.LookPath("bash"); err != nil {
-		t.Skip("no bash to run the action's scripts with")
-	}
+	tool(t, "bash")
 	const file = "ci/github-action/action.yml"
 	action := readYAML(t, file)[0]
 	archive, err := filepath.Abs("no-daemon/app.tar")
@@ -113,9 +111,7 @@ func TestGitHubAction(t *testing.T) {
 // TestGitLabComponent runs the job's scripts, line by line in one shell, with a
 // docker command and a registry of the test's.
 func TestGitLabComponent(t *testing.T) {
-	if _, err := exec.LookPath("sh"); err != nil {
-		t.Skip("no sh to run the job's script with")
-	}
+	tool(t, "sh")
 	const file = "ci/gitlab-component/templates/flatten.yml"
 	documents := readYAML(t, file)
 	if len(documents) != 2 {

@@ -57,9 +57,7 @@ func TestGitHubWorkflow(t *testing.T) {
 // TestGitHubFlattenStep runs the step that flattens, with an archive and a
 // registry of the test's in place of the engine's image and ghcr.io.
 func TestGitHubFlattenStep(t *testing.T) {
-	if _, err := exec.LookPath("bash"); err != nil {
-		t.Skip("no bash to run the step's script with")
-	}
+	tool(t, "bash")
 	var script string
 	steps, _ := at(readYAML(t, "ci/github-actions.yml")[0], "jobs", "image", "steps").([]any)
 	for _, step := range steps {

@@ -100,10 +100,7 @@ func TestKubernetesJobRuns(t *testing.T) {
 // TestKubernetesManyRuns runs the script of many.yaml as the pods of the Job
 // would, each index twice.
 func TestKubernetesManyRuns(t *testing.T) {
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip("no sh to run the pods' script with")
-	}
+	sh := tool(t, "sh")
 	documents := readYAML(t, "kubernetes/many.yaml")
 	list, _ := at(documents[0], "data", "images").(string)
 	script, _ := at(documents[0], "data", "run").(string)

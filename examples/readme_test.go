@@ -83,9 +83,7 @@ func folders(t *testing.T) []string {
 
 // TestReadmes runs every console block of every README in a copy of its folder.
 func TestReadmes(t *testing.T) {
-	if _, err := exec.LookPath("bash"); err != nil {
-		t.Skip("the READMEs' commands need bash")
-	}
+	tool(t, "bash")
 	for _, name := range folders(t) {
 		t.Run(name, func(t *testing.T) {
 			text, found := readme(t, name)
@@ -233,6 +231,21 @@ func fileExists(name string) bool {
 	return err == nil
 }
 
+// tool is the path of a program that a test runs. Without it the test is skipped, or
+// fails where DOCKER_FLATTEN_PEERS=required, as in CI.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err == nil {
+		return path
+	}
+	if os.Getenv("DOCKER_FLATTEN_PEERS") == "required" {
+		t.Fatalf("%s is not installed, and DOCKER_FLATTEN_PEERS=required", name)
+	}
+	t.Skipf("%s is not installed", name)
+	return ""
+}
+
 // needEngine skips a block where there is no engine, and says which one it uses
 // where there is.
 func (s *shell) needEngine(t *testing.T) {
@@ -241,9 +254,7 @@ func (s *shell) needEngine(t *testing.T) {
 	if host == "" {
 		t.Skip("no Docker Engine: set DOCKER_FLATTEN_ENGINE to its address, or to default")
 	}
-	if _, err := exec.LookPath("docker"); err != nil {
-		t.Skip("no docker command to run this block with")
-	}
+	tool(t, "docker")
 	if host == "default" {
 		host = os.Getenv("DOCKER_HOST")
 	}

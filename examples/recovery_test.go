@@ -123,7 +123,8 @@ func TestRecovery(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	table := fmt.Sprintf("%d Dockerfiles, each builder of engine %s:\n\n%s\n", built, version.Version, recoveryTable(scores))
+	release := regexp.MustCompile(`^\d+\.\d+`).FindString(version.Version)
+	table := fmt.Sprintf("%d Dockerfiles, each builder of engine %s:\n\n%s\n", built, release, recoveryTable(scores))
 	head, old, tail := readTable(t)
 	switch {
 	case old == table:
@@ -131,7 +132,7 @@ func TestRecovery(t *testing.T) {
 		if err := os.WriteFile("recovery/README.md", []byte(head+tableStart+table+tableEnd+tail), 0o644); err != nil {
 			t.Fatal(err)
 		}
-	case !strings.Contains(old, " of engine "+version.Version+":"):
+	case !strings.Contains(old, " of engine "+release+":"):
 		t.Skipf("the README has the table of another engine; this one's is\n%s", table)
 	default:
 		t.Errorf("recovery/README.md has\n%snot\n%s", old, table)
