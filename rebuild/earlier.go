@@ -21,8 +21,8 @@ type earlierResult struct {
 // as far as it is known. Its config document, manifest and index are, to the
 // letter, what this run would make. Where its layers lie in files they are read:
 // their digests, and the new layer, are held against the source. Elsewhere only
-// --verify content does that, and --attest, which says what was verified. nil = no result, or none that is right: a new one
-// takes its place.
+// --verify content does that, and --attest, which says what was verified. nil = no
+// result, or none that is right: a new one takes its place.
 func (o *Options) earlier(ctx context.Context, to image.Place, orders []maker.Order, index *image.Index, opt image.Options) (*earlierResult, error) {
 	inFiles := to.Ref().Path != ""
 	if o.NoCache && !inFiles {
