@@ -339,11 +339,12 @@ func TestBrowserShowsThePages(t *testing.T) {
 	if err != nil {
 		t.Fatal("DOCKER_FLATTEN_BROWSER is set, and there is no chromium in the PATH")
 	}
+	profile := t.TempDir()
 	run := func(args ...string) []byte {
 		t.Helper()
 		args = append([]string{
 			"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-			"--disable-component-update", "--disable-sync", "--user-data-dir=" + t.TempDir(), "--window-size=800,1200",
+			"--disable-component-update", "--disable-sync", "--user-data-dir=" + profile, "--window-size=800,1200",
 		}, args...)
 		out, err := exec.Command(browser, args...).Output()
 		if err != nil {
@@ -367,6 +368,9 @@ func TestBrowserShowsThePages(t *testing.T) {
 		}
 		if dom := run("--dump-dom", "file://"+picture); bytes.Contains(dom, []byte("parsererror")) {
 			t.Errorf("%s: the browser can't read the SVG", name)
+		}
+		if name != "prototype" && name != "ninety" {
+			continue // each start of the browser takes seconds, and the others draw the same shapes
 		}
 		shot := filepath.Join(dir, "shot.png")
 		run("--screenshot="+shot, "file://"+page)

@@ -306,6 +306,9 @@ func TestEngineBuildsTheConfigThatInterpretSays(t *testing.T) {
 	}
 	for name, steps := range cases {
 		for _, from := range []string{"scratch", base} {
+			if name == "long values" && from == "scratch" {
+				continue // an engine takes half a minute for them, and its lines are the same
+			}
 			d := templates.Dockerfile{Image: "test", From: from, Add: "layer.tar.gz", After: steps}
 			var on *history.Image
 			if from == base {
