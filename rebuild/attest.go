@@ -3,7 +3,6 @@ package rebuild
 import (
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -13,7 +12,6 @@ import (
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/maker"
 	"docker-flatten/rebuild/version"
-	"docker-flatten/templates"
 )
 
 // canAttest says why no statement can be kept beside a result, nil if it can.
@@ -29,6 +27,17 @@ func canAttest(to image.Place) error {
 // attests tells whether a statement is made. It says what this run has verified,
 // so that nothing is taken from an earlier one unseen.
 func (o *Options) attests() bool { return o.Attest || o.AttestFile != "" }
+
+// attestor makes the statement that a place keeps beside a result; nil = none is
+// asked for.
+func (o *Options) attestor(src *image.Source, to image.Place, orders []maker.Order) func(v1.Hash, []image.StoredImage) ([]byte, error) {
+	if !o.Attest {
+		return nil
+	}
+	return func(root v1.Hash, images []image.StoredImage) ([]byte, error) {
+		return o.statement(src, to, orders, root, images)
+	}
+}
 
 // statement is the in-toto statement about a result. Images are those of orders,
 // in their order.
@@ -64,8 +73,12 @@ func resultName(to image.Place) string {
 	return ""
 }
 
-// statementOf is the statement about a stored result, for a file.
+// statementOf is the statement about a stored result for a file; nil = none is
+// asked for.
 func (o *Options) statementOf(src *image.Source, to image.Place, orders []maker.Order, result *image.Stored) ([]byte, error) {
+	if o.AttestFile == "" {
+		return nil, nil
+	}
 	digest := result.ID[strings.LastIndex(result.ID, "@")+1:]
 	root, err := v1.NewHash(digest)
 	if err != nil {
@@ -92,27 +105,6 @@ func digestOfBase(o maker.Order) string {
 		return o.Image.Manifest.Annotations[ocispec.AnnotationBaseImageDigest]
 	}
 	return ""
-}
-
-// addAttestation adds the file for the statement. write writes it, once the
-// result is stored.
-func (p *pages) addAttestation(file string, to image.Place, force bool, write func() ([]byte, error)) error {
-	f, err := preparePage("write attestation", file, force, "statement about "+resultName(to), func(head []byte) bool {
-		return attestation.IsOf(head, resultName(to))
-	})
-	if err != nil {
-		return err
-	}
-	f.write = func(w io.Writer, _ *templates.Report) error {
-		statement, err := write()
-		if err != nil {
-			return err
-		}
-		_, err = w.Write(statement)
-		return err
-	}
-	p.files = append(p.files, f)
-	return nil
 }
 
 // parameters are the options that the result depends on, and where the source

@@ -26,12 +26,11 @@ func (o *Options) newBuilder(opt image.Options) (builder, error) {
 // is written, and verified, while it is stored. staysInEngine says that the
 // results go into the engine.
 func (b builder) build(ctx context.Context, orders []maker.Order, staysInEngine bool) ([]image.NewImage, error) {
+	if b.engine == nil {
+		return natives(orders), nil
+	}
 	var made []image.NewImage
 	for _, o := range orders {
-		if b.engine == nil {
-			made = append(made, maker.Native(o))
-			continue
-		}
 		im, err := b.engine.Build(ctx, o, staysInEngine)
 		if err != nil {
 			return nil, err
@@ -39,6 +38,15 @@ func (b builder) build(ctx context.Context, orders []maker.Order, staysInEngine 
 		made = append(made, im)
 	}
 	return made, nil
+}
+
+// natives are the images of orders as this program makes them.
+func natives(orders []maker.Order) []image.NewImage {
+	var made []image.NewImage
+	for _, o := range orders {
+		made = append(made, maker.Native(o))
+	}
+	return made
 }
 
 // Close removes what the engine needed on the way.

@@ -23,16 +23,12 @@ type earlierResult struct {
 // their digests, and the new layer, are held against the source. Elsewhere only
 // --verify content does that, and --attest, which says what was verified. nil = no
 // result, or none that is right: a new one takes its place.
-func (o *Options) earlier(ctx context.Context, to image.Place, orders []maker.Order, index *image.Index, opt image.Options) (*earlierResult, error) {
+func (o *Options) earlier(ctx context.Context, to image.Place, orders []maker.Order, want image.Wanted, opt image.Options) (*earlierResult, error) {
 	inFiles := to.Ref().Path != ""
 	if o.NoCache && !inFiles {
 		return nil, nil
 	}
-	var wanted []image.NewImage
-	for _, order := range orders {
-		wanted = append(wanted, maker.Native(order))
-	}
-	found, err := to.Existing(ctx, wanted, index) // also says whether a file may be replaced
+	found, err := to.Existing(ctx, want) // also says whether a file may be replaced
 	if err != nil || found == nil {
 		return nil, err
 	}

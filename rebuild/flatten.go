@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/image/place"
 	"docker-flatten/rebuild/maker"
@@ -27,9 +25,6 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	}
 	report := &templates.Report{DryRun: o.DryRun, Builder: o.Builder.String(), Verify: o.Verify.String()}
 	opt := o.imageOptions(report)
-	var to image.Place
-	var orders []maker.Order
-	var result *image.Stored
 	cleanUp := func(discard func() error) { err = errors.Join(err, discard()) }
 
 	// Where the image comes from, and where everything goes. Wrong ends are found
@@ -40,25 +35,15 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	}
 	defer cleanUp(src.Close)
 	report.Source = src.Ref.String()
-	if o.Attest {
-		opt.Attest = func(root v1.Hash, images []image.StoredImage) ([]byte, error) {
-			return o.statement(src, to, orders, root, images)
-		}
-	}
-	if to, err = o.prepare(ctx, src, opt); err != nil {
+	to, err := o.prepare(ctx, src, opt)
+	if err != nil {
 		return nil, err
 	}
-	pages, err := preparePages(o.Reports, report.Source, o.Force)
+	pages, err := o.preparePages(report.Source, to)
 	if err != nil {
 		return nil, err
 	}
 	defer cleanUp(pages.discard)
-	if o.AttestFile != "" {
-		err := pages.addAttestation(o.AttestFile, to, o.Force, func() ([]byte, error) { return o.statementOf(src, to, orders, result) })
-		if err != nil {
-			return nil, err
-		}
-	}
 	var written *maker.Context
 	if o.Context != "" {
 		if written, err = maker.PrepareContext(o.Context, o.Stdout); err != nil {
@@ -72,6 +57,7 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	}
 
 	// What each platform's image is made of, and what it becomes.
+	var orders []maker.Order
 	for _, im := range src.Images {
 		order, err := o.order(ctx, src, im, to, opt)
 		if err != nil {
@@ -105,9 +91,12 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	report.Needs = accountOf(orders, needs)
 
 	// The image in its place, without a name: an earlier run's, or a new one.
+	var result *image.Stored
+	var statement []byte
+	attest := o.attestor(src, to, orders)
 	if to != nil {
 		report.Output, report.Tags = to.Ref().String(), to.Names()
-		found, err := o.earlier(ctx, to, orders, src.Index, opt)
+		found, err := o.earlier(ctx, to, orders, image.Wanted{Images: natives(orders), Index: src.Index, Attest: attest}, opt)
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +119,7 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 			if err != nil {
 				return nil, err
 			}
-			if result, err = to.Store(ctx, made, src.Index); err != nil {
+			if result, err = to.Store(ctx, image.Wanted{Images: made, Index: src.Index, Attest: attest}); err != nil {
 				return nil, err
 			}
 			report.Checked = checkedNow(o.Verify)
@@ -139,6 +128,9 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 		report.ID = result.ID
 		for i := range orders {
 			report.Images[i] = stored(report.Images[i], result.Images[i])
+		}
+		if statement, err = o.statementOf(src, to, orders, result); err != nil {
+			return nil, err
 		}
 	}
 
@@ -160,7 +152,7 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 			return nil, err
 		}
 	}
-	if err := pages.write(report); err != nil {
+	if err := pages.write(report, statement); err != nil {
 		return nil, err
 	}
 	if result != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"docker-flatten/rebuild/attestation"
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/image/temp"
 	"docker-flatten/templates"
@@ -25,31 +26,64 @@ type pageFile struct {
 	target string // the file that name leads to
 	op     string // for errors: what is done with it
 	staged *temp.File
-	write  func(io.Writer, *templates.Report) error
+	write  writePage
+}
+
+// writePage writes one of the pages about a run, its report or its statement.
+type writePage func(w io.Writer, report *templates.Report, statement []byte) error
+
+func writeHTML(w io.Writer, report *templates.Report, _ []byte) error {
+	return templates.WriteHTML(w, report)
+}
+
+func writeSVG(w io.Writer, report *templates.Report, _ []byte) error {
+	return templates.WriteSVG(w, report)
+}
+
+func writeStatement(w io.Writer, _ *templates.Report, statement []byte) error {
+	_, err := w.Write(statement)
+	return err
 }
 
 // preparePages says what is wrong with the places for pages before any work is
-// done. A page about the same source may take the place of an earlier one.
-func preparePages(names []string, source string, force bool) (*pages, error) {
+// done. A page about the same source, and a statement about the same result, may
+// take the place of an earlier one.
+func (o *Options) preparePages(source string, to image.Place) (*pages, error) {
 	p := &pages{}
-	for _, name := range names {
-		f, err := preparePage("write report", name, force, "page of this image", func(head []byte) bool {
+	add := func(op, name, kind string, ours func(head []byte) bool, write writePage) error {
+		f, err := preparePage(op, name, o.Force, kind, ours, write)
+		if err == nil {
+			p.files = append(p.files, f)
+		}
+		return err
+	}
+	for _, name := range o.Reports {
+		write := writeHTML
+		if strings.HasSuffix(name, ".svg") {
+			write = writeSVG
+		}
+		err := add("write report", name, "page of this image", func(head []byte) bool {
 			return templates.IsPage(head[:min(len(head), templates.PageHead)], source)
-		})
+		}, write)
 		if err != nil {
 			return nil, errors.Join(err, p.discard())
 		}
-		if f.write = templates.WriteHTML; strings.HasSuffix(name, ".svg") {
-			f.write = templates.WriteSVG
+	}
+	if o.AttestFile != "" {
+		result := resultName(to)
+		err := add("write attestation", o.AttestFile, "statement about "+result, func(head []byte) bool {
+			return attestation.IsOf(head, result)
+		}, writeStatement)
+		if err != nil {
+			return nil, errors.Join(err, p.discard())
 		}
-		p.files = append(p.files, f)
 	}
 	return p, nil
 }
 
 // preparePage stages one file. It takes the place of one that is ours, an earlier
 // one of its kind, by its first bytes.
-func preparePage(op, name string, force bool, kind string, ours func(head []byte) bool) (pageFile, error) {
+func preparePage(op, name string, force bool, kind string, ours func(head []byte) bool, write writePage) (pageFile, error) {
 	fail := func(err error, hint string) (pageFile, error) {
 		var p *os.PathError
 		if errors.As(err, &p) {
@@ -75,7 +109,7 @@ func preparePage(op, name string, force bool, kind string, ours func(head []byte
 	if err != nil {
 		return pageFile{}, image.PathError(op, name, err)
 	}
-	return pageFile{name: name, target: target, op: op, staged: staged}, nil
+	return pageFile{name: name, target: target, op: op, staged: staged, write: write}, nil
 }
 
 // mostOfHead is how many bytes of a file tell what it is; a statement is read
@@ -100,10 +134,10 @@ func headOf(name string) ([]byte, error) {
 }
 
 // write writes the pages where they are staged.
-func (p *pages) write(report *templates.Report) error {
+func (p *pages) write(report *templates.Report, statement []byte) error {
 	for _, f := range p.files {
 		w := bufio.NewWriter(f.staged) // a template writes every word by itself
-		if err := errors.Join(f.write(w, report), w.Flush(), f.staged.Sync()); err != nil {
+		if err := errors.Join(f.write(w, report, statement), w.Flush(), f.staged.Sync()); err != nil {
 			return fmt.Errorf("%s %s: %w", f.op, f.name, err)
 		}
 	}

@@ -35,13 +35,13 @@ func (a *Attestation) Entry() v1.Descriptor {
 // Items lists all of it so that each item comes after those that it refers to.
 func (a *Attestation) Items() []Item { return append(a.Blobs[:len(a.Blobs):len(a.Blobs)], a.Manifest) }
 
-// attest has the statement made about the result that root describes; nil where
-// none is asked for. The same statement gives the same bytes.
-func (o Options) attest(root v1.Descriptor, images []StoredImage) (*Attestation, error) {
-	if o.Attest == nil {
+// attestation has the statement made about the result that root describes; nil
+// where none is wanted. The same statement gives the same bytes.
+func (w Wanted) attestation(root v1.Descriptor, images []StoredImage) (*Attestation, error) {
+	if w.Attest == nil {
 		return nil, nil
 	}
-	statement, err := o.Attest(root.Digest, images)
+	statement, err := w.Attest(root.Digest, images)
 	if err != nil {
 		return nil, err
 	}
@@ -70,10 +70,9 @@ func (o Options) attest(root v1.Descriptor, images []StoredImage) (*Attestation,
 	return &Attestation{Blobs: []Item{blob, empty}, Manifest: manifest}, nil
 }
 
-// AttestFound is the attestation for an earlier result, nil where none is asked
-// for.
-func (o Options) AttestFound(f *Found) (*Attestation, error) {
-	return o.attest(f.Source.Root(), f.Stored.Images)
+// AttestFound is the attestation for an earlier result, nil where none is wanted.
+func (w Wanted) AttestFound(f *Found) (*Attestation, error) {
+	return w.attestation(f.Source.Root(), f.Stored.Images)
 }
 
 func ociDescriptor(d v1.Descriptor) ocispec.Descriptor {

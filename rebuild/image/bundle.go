@@ -50,13 +50,13 @@ type Bundling struct {
 	CompressPlain bool
 }
 
-// Bundle makes new images, their manifests and their index, nil for none.
-func (w Bundling) Bundle(ctx context.Context, images []NewImage, index *Index) (*Bundle, error) {
-	if index == nil && len(images) != 1 {
+// Bundle makes the wanted images, their manifests, their index and the attestation.
+func (w Bundling) Bundle(ctx context.Context, want Wanted) (*Bundle, error) {
+	if want.Index == nil && len(want.Images) != 1 {
 		return nil, errors.New("store: several images, but no index to list them")
 	}
 	c := w.Options.Compression.Or(Gzip)
-	convert := convertsToOCI(images, c)
+	convert := convertsToOCI(want.Images, c)
 	if convert {
 		w.Options.Warnf("layers compressed with zstd need OCI media types: the manifest becomes an OCI one")
 	}
@@ -69,7 +69,7 @@ func (w Bundling) Bundle(ctx context.Context, images []NewImage, index *Index) (
 		}
 	}
 	var manifests []v1.Descriptor
-	for _, n := range images {
+	for _, n := range want.Images {
 		made, err := n.Make(ctx, w.Spools, c)
 		if err != nil {
 			return nil, err
@@ -102,28 +102,23 @@ func (w Bundling) Bundle(ctx context.Context, images []NewImage, index *Index) (
 		b.Images = append(b.Images, stored)
 		manifests, b.Root = append(manifests, d), d
 	}
-	if index == nil {
-		return b, w.attest(b)
-	}
-	docs, root, err := index.rebuild(manifests, convert)
-	if err != nil {
-		return nil, err
-	}
-	for i, doc := range docs {
-		d := root
-		if i < len(docs)-1 {
-			d = v1.Descriptor{MediaType: actualType("", doc), Digest: DigestOf(doc), Size: int64(len(doc))}
+	if want.Index != nil {
+		docs, root, err := want.Index.rebuild(manifests, convert)
+		if err != nil {
+			return nil, err
 		}
-		b.Manifests = append(b.Manifests, Item{Descriptor: d, Document: doc})
+		for i, doc := range docs {
+			d := root
+			if i < len(docs)-1 {
+				d = v1.Descriptor{MediaType: actualType("", doc), Digest: DigestOf(doc), Size: int64(len(doc))}
+			}
+			b.Manifests = append(b.Manifests, Item{Descriptor: d, Document: doc})
+		}
+		b.Root = root
 	}
-	b.Root = root
-	return b, w.attest(b)
-}
-
-// attest adds the attestation, where one is asked for.
-func (w Bundling) attest(b *Bundle) (err error) {
-	b.Attestation, err = w.Options.attest(b.Root, b.Images)
-	return err
+	var err error
+	b.Attestation, err = want.attestation(b.Root, b.Images)
+	return b, err
 }
 
 // convertsToOCI tells whether manifests of Docker's own format must become OCI

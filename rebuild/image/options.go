@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/docker/docker/client"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"docker-flatten/rebuild/progress"
 )
@@ -23,10 +22,7 @@ type Options struct {
 	Insecure    bool                           // a registry may speak plain HTTP, and have any certificate
 	Compression Compression                    // of a new layer (Prepare only)
 	Force       bool                           // replace a file that isn't an earlier result (Prepare only)
-	// Attest makes the statement that is kept beside a result with the digest and
-	// the images; nil = none (Prepare only, for registries and layouts).
-	Attest func(root v1.Hash, images []StoredImage) ([]byte, error)
-	Stdout io.Writer // for the path "-"; nil = os.Stdout (Prepare only)
+	Stdout      io.Writer                      // for the path "-"; nil = os.Stdout (Prepare only)
 }
 
 // Warnf warns the user in one line.

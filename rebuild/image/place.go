@@ -3,6 +3,8 @@ package image
 import (
 	"context"
 	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
 // Place is where results go.
@@ -15,16 +17,24 @@ type Place interface {
 	// source.
 	ReadsBase(ctx context.Context, im *Image, keep int) (bool, error)
 	// Existing looks for an earlier result that is, to the letter of config
-	// documents, manifests and index, what Store would make of images for the diff
-	// IDs that it has; nil = none. Bytes of layers aren't compared: the caller reads
-	// the images where it wants to know. It is an error if something stands there
-	// that may not be replaced.
-	Existing(ctx context.Context, images []NewImage, index *Index) (*Found, error)
-	// Store puts images there, one, or one a platform of index, in its order.
-	// Nothing is seen of them before Stored.Name, and nothing stays behind after an
-	// error. An error of Write or Config can be found in what is returned with
-	// errors.As.
-	Store(ctx context.Context, images []NewImage, index *Index) (*Stored, error)
+	// documents, manifests and index, what Store would make of the images for the
+	// diff IDs that it has; nil = none. Bytes of layers aren't compared: the caller
+	// reads the images where it wants to know. It is an error if something stands
+	// there that may not be replaced.
+	Existing(ctx context.Context, w Wanted) (*Found, error)
+	// Store puts the images there. Nothing is seen of them before Stored.Name, and
+	// nothing stays behind after an error. An error of Write, Config or Attest can be
+	// found in what is returned with errors.As.
+	Store(ctx context.Context, w Wanted) (*Stored, error)
+}
+
+// Wanted is what a place is to hold.
+type Wanted struct {
+	Images []NewImage // one, or one a platform of Index, in its order
+	Index  *Index     // nil = the image stands by itself
+	// Attest makes the statement that registries and layouts keep beside the result
+	// with this digest and these images; nil = none.
+	Attest func(root v1.Hash, images []StoredImage) ([]byte, error)
 }
 
 // Found is an earlier result of the same job.

@@ -187,7 +187,7 @@ func StoreErr(t testing.TB, dest string, src *image.Source, images []image.NewIm
 // StoreIn stores images in a place and gives them their names. After an error
 // the result is discarded.
 func StoreIn(ctx context.Context, p image.Place, images []image.NewImage, index *image.Index) (*image.Stored, error) {
-	stored, err := p.Store(ctx, images, index)
+	stored, err := p.Store(ctx, image.Wanted{Images: images, Index: index})
 	if err != nil {
 		return nil, err
 	}

@@ -141,7 +141,7 @@ func writeBase(ctx context.Context, file string, o Order, from string, document 
 	if err != nil {
 		return err
 	}
-	stored, err := to.Store(ctx, []image.NewImage{o.base(document)}, nil)
+	stored, err := to.Store(ctx, image.Wanted{Images: []image.NewImage{o.base(document)}})
 	if err != nil {
 		return err
 	}

@@ -182,7 +182,7 @@ func (e *Engine) loadBase(ctx context.Context, o Order, name string) error {
 		}
 		return withComment(document, name)
 	})
-	stored, err := to.Store(ctx, []image.NewImage{base}, nil)
+	stored, err := to.Store(ctx, image.Wanted{Images: []image.NewImage{base}})
 	if err != nil {
 		return err
 	}

@@ -134,7 +134,7 @@ func TestFileWrittenMeanwhileIsKept(t *testing.T) {
 			imagetest.Must(err)
 			changed := result(im)
 			changed.Keep = 2
-			stored, err := p.Store(t.Context(), []image.NewImage{changed}, nil)
+			stored, err := p.Store(t.Context(), image.Wanted{Images: []image.NewImage{changed}})
 			imagetest.Must(err)
 			imagetest.Must(os.WriteFile(path, c.after, 0o644))
 			err = stored.Name(t.Context())
@@ -261,7 +261,7 @@ func TestEarlierArchiveIsFound(t *testing.T) {
 			c.opt.TempDir = t.TempDir()
 			p, err := place.Prepare(t.Context(), imagetest.Ref(t, transport+path), c.names, c.opt)
 			imagetest.Must(err)
-			found, err := p.Existing(t.Context(), []image.NewImage{c.image}, nil)
+			found, err := p.Existing(t.Context(), image.Wanted{Images: []image.NewImage{c.image}})
 			if err != nil || (found != nil) != c.found {
 				t.Errorf("%s%s: found %v, %v", transport, name, found, err)
 			}
@@ -292,15 +292,15 @@ func TestUnmarkedImageIsOnlyFound(t *testing.T) {
 		imagetest.Store(t, transport+path, &image.Source{}, []image.NewImage{imagetest.Unchanged(im)}, []string{"demo:1"}, image.Compression{})
 		p, err := place.Prepare(t.Context(), imagetest.Ref(t, transport+path), []string{"demo:1"}, image.Options{})
 		imagetest.Must(err)
-		found, err := p.Existing(t.Context(), []image.NewImage{imagetest.Unchanged(im)}, nil)
+		found, err := p.Existing(t.Context(), image.Wanted{Images: []image.NewImage{imagetest.Unchanged(im)}})
 		if err != nil || found == nil {
 			t.Fatalf("%s: %v, %v", transport, found, err)
 		}
 		imagetest.Must(found.Source.Close())
-		if found, err := p.Existing(t.Context(), []image.NewImage{result(im)}, nil); err == nil || found != nil {
+		if found, err := p.Existing(t.Context(), image.Wanted{Images: []image.NewImage{result(im)}}); err == nil || found != nil {
 			t.Errorf("%s: another one is found: %v, %v", transport, found, err)
 		}
-		if _, err := p.Store(t.Context(), []image.NewImage{result(im)}, nil); err == nil {
+		if _, err := p.Store(t.Context(), image.Wanted{Images: []image.NewImage{result(im)}}); err == nil {
 			t.Errorf("%s: it is replaced", transport)
 		}
 	}
@@ -316,10 +316,10 @@ func TestStdoutIsWrittenAtTheNaming(t *testing.T) {
 		p, err := place.Prepare(t.Context(), imagetest.Ref(t, ref), []string{"demo:1"}, image.Options{Stdout: &out, TempDir: temp})
 		imagetest.Must(err)
 		for _, named := range []bool{false, true} {
-			if found, err := p.Existing(t.Context(), []image.NewImage{result(im)}, nil); found != nil || err != nil {
+			if found, err := p.Existing(t.Context(), image.Wanted{Images: []image.NewImage{result(im)}}); found != nil || err != nil {
 				t.Errorf("%s: found %v, %v", ref, found, err)
 			}
-			stored, err := p.Store(t.Context(), []image.NewImage{result(im)}, nil)
+			stored, err := p.Store(t.Context(), image.Wanted{Images: []image.NewImage{result(im)}})
 			imagetest.Must(err)
 			if out.Len() != 0 {
 				t.Errorf("%s: %d bytes before the naming", ref, out.Len())

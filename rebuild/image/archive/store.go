@@ -55,19 +55,19 @@ func (p *place) ReadsBase(_ context.Context, _ *image.Image, keep int) (bool, er
 
 // Store writes the file that docker save would write: the layers, the config
 // document and manifest.json.
-func (p *place) Store(ctx context.Context, images []image.NewImage, _ *image.Index) (*image.Stored, error) {
+func (p *place) Store(ctx context.Context, w image.Wanted) (*image.Stored, error) {
 	if err := p.output.Refused(); err != nil {
 		return nil, err
 	}
-	if err := image.OnePlatform(p.ref, images, "a docker-archive"); err != nil {
+	if err := image.OnePlatform(p.ref, w.Images, "a docker-archive"); err != nil {
 		return nil, err
 	}
-	c, err := p.compression(ctx, images[0])
+	c, err := p.compression(ctx, w.Images[0])
 	if err != nil {
 		return nil, err
 	}
 	temp := &image.Spools{Dir: p.opt.TempDir}
-	stored, err := p.store(ctx, images[0], c, temp)
+	stored, err := p.store(ctx, w.Images[0], c, temp)
 	if err != nil {
 		err = errors.Join(err, temp.Close())
 		if ctx.Err() != nil {
@@ -79,12 +79,12 @@ func (p *place) Store(ctx context.Context, images []image.NewImage, _ *image.Ind
 }
 
 // Existing looks at the file that is there.
-func (p *place) Existing(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Found, error) {
-	old, err := p.output.Find(ctx, func(ix *Tar) (*image.Source, bool, error) { return p.compare(ctx, ix, images) })
+func (p *place) Existing(ctx context.Context, w image.Wanted) (*image.Found, error) {
+	old, err := p.output.Find(ctx, func(ix *Tar) (*image.Source, bool, error) { return p.compare(ctx, ix, w.Images) })
 	if old == nil || err != nil {
 		return nil, err
 	}
-	return image.NewFound(old, images, nil), nil
+	return image.NewFound(old, w.Images, nil), nil
 }
 
 // compare opens what the file holds, and tells whether it is what would be

@@ -17,15 +17,15 @@ import (
 // an OCI layout, without the blobs that the engine has (it keeps what it
 // unpacked them to, and misses nothing). This store keeps compressed layers as
 // it gets them and pushes them so; therefore the new one is compressed.
-func (p *place) storeLayout(ctx context.Context, images []image.NewImage, index *image.Index) (stored *image.Stored, err error) {
+func (p *place) storeLayout(ctx context.Context, w image.Wanted) (stored *image.Stored, err error) {
 	temp := &image.Spools{Dir: p.opt.TempDir}
 	defer func() { err = errors.Join(err, temp.Close()) }()
-	b, err := image.Bundling{Options: p.opt, Spools: temp}.Bundle(ctx, images, index)
+	b, err := image.Bundling{Options: p.opt, Spools: temp}.Bundle(ctx, w)
 	if err != nil {
 		return nil, err
 	}
 	omitted := map[*image.Image]bool{}
-	for _, n := range images {
+	for _, n := range w.Images {
 		has, err := p.hasBase(ctx, n.From, n.Keep)
 		if err != nil {
 			return nil, err

@@ -144,7 +144,7 @@ func TestResultIsTheSameInPlaceAndSaved(t *testing.T) {
 			}
 			im := imagetest.Open(t, "demo:1", opt).Images[0]
 			n := imagetest.Marked(imagetest.Flat(im, 1, imagetest.Merged12), mark)
-			found, err := prepare(t, opt, "demo:flat").Existing(t.Context(), []image.NewImage{n}, nil)
+			found, err := prepare(t, opt, "demo:flat").Existing(t.Context(), image.Wanted{Images: []image.NewImage{n}})
 			if err != nil || found == nil || found.Stored.ID != inPlace.ID {
 				t.Fatalf("the earlier result is %v, %v", found, err)
 			}

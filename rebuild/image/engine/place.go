@@ -35,11 +35,11 @@ func (p *place) ReadsBase(ctx context.Context, im *image.Image, keep int) (bool,
 
 // Existing looks among all images of the engine. An engine may have thousands:
 // only those of the right date are asked for their layers.
-func (p *place) Existing(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Found, error) {
-	if len(images) != 1 || index != nil {
+func (p *place) Existing(ctx context.Context, w image.Wanted) (*image.Found, error) {
+	if len(w.Images) != 1 || w.Index != nil {
 		return nil, nil // what an engine tells of an index isn't enough to know it by
 	}
-	n := images[0]
+	n := w.Images[0]
 	want := n.Keep
 	if n.Write != nil {
 		want++
@@ -51,7 +51,7 @@ func (p *place) Existing(ctx context.Context, images []image.NewImage, index *im
 		}
 		src, err := p.candidate(ctx, id, have, n)
 		if src != nil {
-			found = image.NewFound(src, images, func(ctx context.Context) (bool, error) { return p.tag(ctx, id) })
+			found = image.NewFound(src, w.Images, func(ctx context.Context) (bool, error) { return p.tag(ctx, id) })
 		}
 		return src != nil, err
 	})
@@ -96,13 +96,13 @@ func (p *place) candidate(ctx context.Context, id string, diffIDs []v1.Hash, n i
 
 // Store loads the image into the engine without a name, and makes sure that it
 // has become what was meant.
-func (p *place) Store(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Stored, error) {
+func (p *place) Store(ctx context.Context, w image.Wanted) (*image.Stored, error) {
 	var stored *image.Stored
 	var err error
 	if p.store == containerdStore {
-		stored, err = p.storeLayout(ctx, images, index)
+		stored, err = p.storeLayout(ctx, w)
 	} else {
-		stored, err = p.storeArchive(ctx, images)
+		stored, err = p.storeArchive(ctx, w.Images)
 	}
 	if err != nil {
 		return nil, cmp.Or(ctx.Err(), err)

@@ -48,14 +48,14 @@ func TestFoundInAnEngineGetsAllNames(t *testing.T) {
 			t.Run(fmt.Sprint(store, had), func(t *testing.T) {
 				e, opt, im := withSource(t, store)
 				n := imagetest.Marked(imagetest.Flat(im, 1, imagetest.Merged12), mark)
-				first, err := prepare(t, opt, "some:1").Store(t.Context(), []image.NewImage{n}, nil)
+				first, err := prepare(t, opt, "some:1").Store(t.Context(), image.Wanted{Images: []image.NewImage{n}})
 				imagetest.Must(err)
 				imagetest.Must(first.Name(t.Context()))
 				e.images[first.ID].names = had
 				loads := len(e.loads)
 
 				p := prepare(t, opt, "demo:flat", "demo:second", "demo:flat")
-				found, err := p.Existing(t.Context(), []image.NewImage{n}, nil)
+				found, err := p.Existing(t.Context(), image.Wanted{Images: []image.NewImage{n}})
 				if err != nil || found == nil {
 					t.Fatalf("found %v, %v", found, err)
 				}
@@ -87,7 +87,7 @@ func TestSomethingElseInAnEngineIsNotFound(t *testing.T) {
 	for _, store := range []engine.Store{engine.Graphdriver, engine.Containerd} {
 		_, opt, im := withSource(t, store)
 		n := imagetest.Marked(imagetest.Flat(im, 1, imagetest.Merged12), mark)
-		first, err := prepare(t, opt, "some:1").Store(t.Context(), []image.NewImage{n}, nil)
+		first, err := prepare(t, opt, "some:1").Store(t.Context(), image.Wanted{Images: []image.NewImage{n}})
 		imagetest.Must(err)
 		imagetest.Must(first.Name(t.Context()))
 		another := n
@@ -109,7 +109,7 @@ func TestSomethingElseInAnEngineIsNotFound(t *testing.T) {
 			"another base":      {higher, false},
 			"other annotations": {annotated, store == engine.Graphdriver}, // which has none
 		} {
-			found, err := prepare(t, opt, "demo:flat").Existing(t.Context(), []image.NewImage{c.image}, nil)
+			found, err := prepare(t, opt, "demo:flat").Existing(t.Context(), image.Wanted{Images: []image.NewImage{c.image}})
 			if err != nil || (found != nil) != c.found {
 				t.Errorf("store %v, %s: %v, %v", store, name, found, err)
 			}
@@ -127,7 +127,7 @@ func TestEngineResultIsNamedLast(t *testing.T) {
 		e, opt, im := withSource(t, store)
 		n := imagetest.Flat(im, 1, imagetest.Merged12)
 		for _, wasThere := range []bool{false, true} {
-			stored, err := prepare(t, opt, "demo:flat").Store(t.Context(), []image.NewImage{n}, nil)
+			stored, err := prepare(t, opt, "demo:flat").Store(t.Context(), image.Wanted{Images: []image.NewImage{n}})
 			imagetest.Must(err)
 			if _, has := e.find("demo:flat"); has != nil || e.images[stored.ID] == nil {
 				t.Errorf("store %v: it is %v", store, e.images)
@@ -143,7 +143,7 @@ func TestEngineResultIsNamedLast(t *testing.T) {
 			if len(e.images) != 1 {
 				t.Errorf("store %v: left behind %v", store, e.images)
 			}
-			kept, err := prepare(t, opt, "demo:flat").Store(t.Context(), []image.NewImage{n}, nil) // stays, for the next round
+			kept, err := prepare(t, opt, "demo:flat").Store(t.Context(), image.Wanted{Images: []image.NewImage{n}}) // stays, for the next round
 			imagetest.Must(err)
 			t.Cleanup(func() { imagetest.Must(kept.Discard()) })
 		}
@@ -154,7 +154,7 @@ func TestEngineResultIsNamedLast(t *testing.T) {
 func TestNamedResultIsNotDiscarded(t *testing.T) {
 	e, opt, im := withSource(t, engine.Graphdriver)
 	e.failTag = "docker.io/library/second"
-	stored, err := prepare(t, opt, "first:1", "second:1").Store(t.Context(), []image.NewImage{imagetest.Flat(im, 1, imagetest.Merged12)}, nil)
+	stored, err := prepare(t, opt, "first:1", "second:1").Store(t.Context(), image.Wanted{Images: []image.NewImage{imagetest.Flat(im, 1, imagetest.Merged12)}})
 	imagetest.Must(err)
 	if err := stored.Name(t.Context()); err == nil || !strings.Contains(err.Error(), "second:1") {
 		t.Errorf("error is %v", err)
@@ -179,7 +179,7 @@ func TestLoadingIsShown(t *testing.T) {
 		e.sent = func() { during = bars.Lines() }
 		im := imagetest.Open(t, imagetest.Write(t, "in.tar", imagetest.DockerArchive(imagetest.Three)), image.Options{}).Images[0]
 		imagetest.ReadAll(t, im)
-		_, err := prepare(t, opt, "demo:flat").Store(t.Context(), []image.NewImage{imagetest.Flat(im, 1, imagetest.Merged12)}, nil)
+		_, err := prepare(t, opt, "demo:flat").Store(t.Context(), image.Wanted{Images: []image.NewImage{imagetest.Flat(im, 1, imagetest.Merged12)}})
 		imagetest.Must(err)
 		if lines := bars.Lines(); len(lines) != 1 || !strings.HasPrefix(lines[0], want) || strings.Contains(lines[0], ",") {
 			t.Errorf("store %v: %q, not %q", store, lines, want)

@@ -216,16 +216,16 @@ func TestRealEngineFindsItsResult(t *testing.T) {
 	names := []string{"image-test-found:1", "image-test-found:2"}
 	p := prepare(t, opt, names...)
 	t.Cleanup(func() { remove(t, cli, names...) })
-	if found, err := p.Existing(t.Context(), []image.NewImage{n}, nil); err != nil || found != nil {
+	if found, err := p.Existing(t.Context(), image.Wanted{Images: []image.NewImage{n}}); err != nil || found != nil {
 		t.Fatalf("found before it was stored: %v, %v", found, err)
 	}
-	first, err := p.Store(t.Context(), []image.NewImage{n}, nil)
+	first, err := p.Store(t.Context(), image.Wanted{Images: []image.NewImage{n}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { imagetest.Must(first.Discard()) })
 	for _, state := range []string{"without a name", "with names"} {
-		found, err := p.Existing(t.Context(), []image.NewImage{n}, nil)
+		found, err := p.Existing(t.Context(), image.Wanted{Images: []image.NewImage{n}})
 		if err != nil || found == nil || found.Stored.ID != first.ID {
 			t.Fatalf("%s it is %v, %v", state, found, err)
 		}
@@ -239,7 +239,7 @@ func TestRealEngineFindsItsResult(t *testing.T) {
 		}
 	}
 	again := imagetest.Marked(imagetest.Flat(im, 1, imagetest.Merged12), mark+" again")
-	if found, err := p.Existing(t.Context(), []image.NewImage{again}, nil); err != nil || found != nil {
+	if found, err := p.Existing(t.Context(), image.Wanted{Images: []image.NewImage{again}}); err != nil || found != nil {
 		t.Errorf("another one is found: %v, %v", found, err)
 	}
 }

@@ -88,7 +88,7 @@ func flattenIn(ctx context.Context, opt image.Options, size int64) error {
 		_, err := io.CopyN(w, zeros{}, size)
 		return err
 	}
-	_, err = to.Store(ctx, []image.NewImage{n}, nil)
+	_, err = to.Store(ctx, image.Wanted{Images: []image.NewImage{n}})
 	return err
 }
 

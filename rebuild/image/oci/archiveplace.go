@@ -74,30 +74,30 @@ func (p *archivePlace) options(ctx context.Context, images []image.NewImage) (im
 
 // Existing looks at the file that is there: an earlier result has the very same
 // index.json.
-func (p *archivePlace) Existing(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Found, error) {
-	old, err := p.output.Find(ctx, func(ix *archive.Tar) (*image.Source, bool, error) { return p.compare(ctx, ix, images, index) })
+func (p *archivePlace) Existing(ctx context.Context, w image.Wanted) (*image.Found, error) {
+	old, err := p.output.Find(ctx, func(ix *archive.Tar) (*image.Source, bool, error) { return p.compare(ctx, ix, w) })
 	if old == nil || err != nil {
 		return nil, err
 	}
-	return image.NewFound(old, images, nil), nil
+	return image.NewFound(old, w.Images, nil), nil
 }
 
 // compare opens what the file holds, and tells whether it is what would be
 // stored.
-func (p *archivePlace) compare(ctx context.Context, ix *archive.Tar, images []image.NewImage, index *image.Index) (*image.Source, bool, error) {
+func (p *archivePlace) compare(ctx context.Context, ix *archive.Tar, w image.Wanted) (*image.Source, bool, error) {
 	old, have, err := p.open(ctx, ix)
 	if err != nil {
 		return nil, false, ctx.Err() // with --force anything may be there
 	}
-	opt, err := p.options(ctx, images)
+	opt, err := p.options(ctx, w.Images)
 	if err != nil {
 		return nil, false, err
 	}
-	same, err := image.Same(ctx, images, index, old, opt.Compression.Or(image.Gzip))
+	same, err := image.Same(ctx, w.Images, w.Index, old, opt.Compression.Or(image.Gzip))
 	if err != nil || !same {
 		return old, false, err
 	}
-	attestation, err := p.opt.AttestFound(image.NewFound(old, images, nil))
+	attestation, err := w.AttestFound(image.NewFound(old, w.Images, nil))
 	if err != nil {
 		return nil, false, err
 	}
@@ -106,24 +106,24 @@ func (p *archivePlace) compare(ctx context.Context, ix *archive.Tar, images []im
 }
 
 // Store writes the archive.
-func (p *archivePlace) Store(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Stored, error) {
+func (p *archivePlace) Store(ctx context.Context, w image.Wanted) (*image.Stored, error) {
 	if err := p.output.Refused(); err != nil {
 		return nil, err
 	}
 	temp := &image.Spools{Dir: p.opt.TempDir}
-	stored, err := p.store(ctx, images, index, temp)
+	stored, err := p.store(ctx, w, temp)
 	if err != nil {
 		return nil, cmp.Or(ctx.Err(), errors.Join(err, temp.Close()))
 	}
 	return stored, nil
 }
 
-func (p *archivePlace) store(ctx context.Context, images []image.NewImage, index *image.Index, temp *image.Spools) (*image.Stored, error) {
-	opt, err := p.options(ctx, images)
+func (p *archivePlace) store(ctx context.Context, w image.Wanted, temp *image.Spools) (*image.Stored, error) {
+	opt, err := p.options(ctx, w.Images)
 	if err != nil {
 		return nil, err
 	}
-	b, err := image.Bundling{Options: opt, Spools: temp}.Bundle(ctx, images, index)
+	b, err := image.Bundling{Options: opt, Spools: temp}.Bundle(ctx, w)
 	if err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ func (p *dirPlace) ReadsBase(_ context.Context, _ *image.Image, keep int) (bool,
 }
 
 // Existing looks at what the layout has under one of the names.
-func (p *dirPlace) Existing(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Found, error) {
+func (p *dirPlace) Existing(ctx context.Context, w image.Wanted) (*image.Found, error) {
 	raw, err := readRegular(filepath.Join(p.root, indexFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -124,10 +124,10 @@ func (p *dirPlace) Existing(ctx context.Context, images []image.NewImage, index 
 			continue // it is damaged, and will be replaced
 		}
 		old.Ref = p.ref
-		same, err := image.Same(ctx, images, index, old, p.opt.Compression.Or(image.Gzip))
+		same, err := image.Same(ctx, w.Images, w.Index, old, p.opt.Compression.Or(image.Gzip))
 		if err == nil && same {
 			var found *image.Found
-			found = image.NewFound(old, images, func(ctx context.Context) (bool, error) { return p.nameFound(ctx, found) })
+			found = image.NewFound(old, w.Images, func(ctx context.Context) (bool, error) { return p.nameFound(ctx, w, found) })
 			return found, nil
 		}
 		if err := errors.Join(err, old.Close()); err != nil {
@@ -138,8 +138,8 @@ func (p *dirPlace) Existing(ctx context.Context, images []image.NewImage, index 
 }
 
 // nameFound gives an earlier result the names, and the attestation, that it lacks.
-func (p *dirPlace) nameFound(ctx context.Context, found *image.Found) (seen bool, err error) {
-	attestation, err := p.opt.AttestFound(found)
+func (p *dirPlace) nameFound(ctx context.Context, w image.Wanted, found *image.Found) (seen bool, err error) {
+	attestation, err := w.AttestFound(found)
 	if err != nil {
 		return false, err
 	}
@@ -155,9 +155,9 @@ func (p *dirPlace) nameFound(ctx context.Context, found *image.Found) (seen bool
 
 // Store writes the blobs that the layout lacks into a directory of its own in the
 // layout. They get their places, and the image its names, with Stored.Name.
-func (p *dirPlace) Store(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Stored, error) {
+func (p *dirPlace) Store(ctx context.Context, w image.Wanted) (*image.Stored, error) {
 	spools := &image.Spools{Dir: p.opt.TempDir}
-	b, err := image.Bundling{Options: p.opt, Spools: spools}.Bundle(ctx, images, index)
+	b, err := image.Bundling{Options: p.opt, Spools: spools}.Bundle(ctx, w)
 	var s *staging
 	if err == nil {
 		s, err = p.stage(ctx, b.All())

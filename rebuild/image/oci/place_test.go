@@ -87,7 +87,7 @@ func TestFoundInALayoutGetsAllNames(t *testing.T) {
 	} {
 		p, err := place.Prepare(t.Context(), imagetest.Ref(t, c.ref), c.names, image.Options{})
 		imagetest.Must(err)
-		found, err := p.Existing(t.Context(), []image.NewImage{result(im)}, nil)
+		found, err := p.Existing(t.Context(), image.Wanted{Images: []image.NewImage{result(im)}})
 		if err != nil || (found != nil) != c.found {
 			t.Fatalf("%s %q: %v, %v", c.ref, c.names, found, err)
 		}
@@ -140,7 +140,7 @@ func TestChangedResultInALayoutIsNotFound(t *testing.T) {
 	} {
 		p, err := place.Prepare(t.Context(), imagetest.Ref(t, "oci:"+root+":v1"), nil, image.Options{Compression: c.c})
 		imagetest.Must(err)
-		if found, err := p.Existing(t.Context(), []image.NewImage{c.image}, nil); err != nil || found != nil {
+		if found, err := p.Existing(t.Context(), image.Wanted{Images: []image.NewImage{c.image}}); err != nil || found != nil {
 			t.Errorf("%s: %v, %v", name, found, err)
 		}
 	}
@@ -158,12 +158,12 @@ func TestEarlierIndexIsFound(t *testing.T) {
 		first := imagetest.Store(t, ref, src, images, []string{"demo:1"}, image.Compression{})
 		p, err := place.Prepare(t.Context(), imagetest.Ref(t, ref), []string{"demo:1"}, image.Options{})
 		imagetest.Must(err)
-		found, err := p.Existing(t.Context(), images, src.Index)
+		found, err := p.Existing(t.Context(), image.Wanted{Images: images, Index: src.Index})
 		if err != nil || found == nil || found.Stored.ID != first.ID || len(found.Source.Images) != 3 {
 			t.Fatalf("%s: %+v, %v", transport, found, err)
 		}
 		imagetest.Must(found.Source.Close())
-		if found, err := p.Existing(t.Context(), images[:1], nil); err != nil || found != nil {
+		if found, err := p.Existing(t.Context(), image.Wanted{Images: images[:1]}); err != nil || found != nil {
 			t.Errorf("%s: one image of it is found: %v, %v", transport, found, err)
 		}
 	}
@@ -191,7 +191,7 @@ func TestLayoutIsNamedLast(t *testing.T) {
 		before := files()
 		p, err := place.Prepare(t.Context(), imagetest.Ref(t, "oci:"+root+":v1"), nil, image.Options{})
 		imagetest.Must(err)
-		stored, err := p.Store(t.Context(), []image.NewImage{result(im)}, nil)
+		stored, err := p.Store(t.Context(), image.Wanted{Images: []image.NewImage{result(im)}})
 		imagetest.Must(err)
 		if _, err := imagetest.OpenErr(t, "oci:"+root+":v1", image.Options{}); err == nil {
 			t.Errorf("%s: it is seen before it has its name", name)

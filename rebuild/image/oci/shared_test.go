@@ -21,7 +21,7 @@ func storeAt(t *testing.T, im *image.Image, root, name string, opt image.Options
 	if err != nil {
 		return nil, err
 	}
-	return p.Store(t.Context(), []image.NewImage{result(im)}, nil)
+	return p.Store(t.Context(), image.Wanted{Images: []image.NewImage{result(im)}})
 }
 
 // strays are the files of a layout that have no business there.

@@ -27,8 +27,8 @@ func blobs(a *image.Attestation) []image.Item {
 
 // nameFound gives an earlier result, which the tag have means, its other tags,
 // and the attestation where one is asked for.
-func (p *place) nameFound(ctx context.Context, found *image.Found, have name.Tag) (seen bool, err error) {
-	attestation, err := p.opt.AttestFound(found)
+func (p *place) nameFound(ctx context.Context, w image.Wanted, found *image.Found, have name.Tag) (seen bool, err error) {
+	attestation, err := w.AttestFound(found)
 	if err != nil {
 		return true, err
 	}

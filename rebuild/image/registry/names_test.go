@@ -63,7 +63,7 @@ func TestTagsComeLast(t *testing.T) {
 	imagetest.ReadAll(t, im)
 	p, err := place.Prepare(t.Context(), imagetest.Ref(t, "docker://"+host+"/flat:1"), []string{host + "/flat:2"}, image.Options{})
 	imagetest.Must(err)
-	stored, err := p.Store(t.Context(), []image.NewImage{imagetest.Flat(im, 1, imagetest.Merged12)}, nil)
+	stored, err := p.Store(t.Context(), image.Wanted{Images: []image.NewImage{imagetest.Flat(im, 1, imagetest.Merged12)}})
 	imagetest.Must(err)
 	if digest(t, host+"/flat:1")+digest(t, host+"/flat:2") != "" || digest(t, stored.ID) == "" {
 		t.Error("a tag is there before the naming, or the manifest isn't")
@@ -96,7 +96,7 @@ func TestFoundInARegistryGetsAllTags(t *testing.T) {
 			t.Errorf("names are %q", p.Names())
 		}
 		count.take()
-		found, err := p.Existing(t.Context(), images(src), src.Index)
+		found, err := p.Existing(t.Context(), image.Wanted{Images: images(src), Index: src.Index})
 		if err != nil || found == nil {
 			t.Fatalf("%s: %v, %v", kind, found, err)
 		}
@@ -113,7 +113,7 @@ func TestFoundInARegistryGetsAllTags(t *testing.T) {
 		}
 		other := images(src)
 		other[0].Keep = 0
-		if found, err := p.Existing(t.Context(), other, src.Index); err != nil || found != nil {
+		if found, err := p.Existing(t.Context(), image.Wanted{Images: other, Index: src.Index}); err != nil || found != nil {
 			t.Errorf("%s: another one is found: %v, %v", kind, found, err)
 		}
 	}

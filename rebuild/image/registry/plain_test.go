@@ -74,7 +74,7 @@ func TestPlainHTTPNeedsInsecure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stored, err := to.Store(context.Background(), imagetest.FlatAll(t, src), nil)
+	stored, err := to.Store(context.Background(), image.Wanted{Images: imagetest.FlatAll(t, src)})
 	if err != nil {
 		t.Fatal(err)
 	}

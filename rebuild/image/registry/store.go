@@ -115,7 +115,7 @@ func (p *place) origin(im *image.Image) (name.Reference, bool) {
 }
 
 // Existing looks at what the tags mean.
-func (p *place) Existing(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Found, error) {
+func (p *place) Existing(ctx context.Context, w image.Wanted) (*image.Found, error) {
 	for _, tag := range p.tags {
 		old, err := Open(ctx, image.Ref{Transport: image.Registry, Name: tag.String()}, image.Options{TempDir: p.opt.TempDir, Timeout: p.opt.Timeout, Insecure: p.opt.Insecure})
 		if ctx.Err() != nil {
@@ -124,10 +124,10 @@ func (p *place) Existing(ctx context.Context, images []image.NewImage, index *im
 		if err != nil {
 			continue // there is none, or none that can be read
 		}
-		same, err := image.Same(ctx, images, index, old, p.opt.Compression.Or(image.Gzip))
+		same, err := image.Same(ctx, w.Images, w.Index, old, p.opt.Compression.Or(image.Gzip))
 		if err == nil && same {
 			var found *image.Found
-			found = image.NewFound(old, images, func(ctx context.Context) (bool, error) { return p.nameFound(ctx, found, tag) })
+			found = image.NewFound(old, w.Images, func(ctx context.Context) (bool, error) { return p.nameFound(ctx, w, found, tag) })
 			return found, nil
 		}
 		if err := errors.Join(err, old.Close()); err != nil {
@@ -143,9 +143,9 @@ const uploadsAtOnce = 4
 
 // Store pushes blobs, then manifests by digest: nobody sees anything before
 // there is a tag.
-func (p *place) Store(ctx context.Context, images []image.NewImage, index *image.Index) (*image.Stored, error) {
+func (p *place) Store(ctx context.Context, w image.Wanted) (*image.Stored, error) {
 	temp := &image.Spools{Dir: p.opt.TempDir}
-	b, err := image.Bundling{Options: p.opt, Spools: temp, CompressPlain: true}.Bundle(ctx, images, index)
+	b, err := image.Bundling{Options: p.opt, Spools: temp, CompressPlain: true}.Bundle(ctx, w)
 	if err == nil {
 		err = p.push(ctx, b)
 	}
