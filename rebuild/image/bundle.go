@@ -52,6 +52,20 @@ type Bundling struct {
 
 // Bundle makes the wanted images, their manifests, their index and the attestation.
 func (w Bundling) Bundle(ctx context.Context, want Wanted) (*Bundle, error) {
+	var made []*Made
+	for _, n := range want.Images {
+		m, err := n.Make(ctx, w.Spools, w.Options.Compression.Or(Gzip))
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, m)
+	}
+	return w.Of(ctx, made, want)
+}
+
+// Of is Bundle with the wanted images' layers written already. Where these went
+// elsewhere, nothing can be read of them here.
+func (w Bundling) Of(ctx context.Context, images []*Made, want Wanted) (*Bundle, error) {
 	if want.Index == nil && len(want.Images) != 1 {
 		return nil, errors.New("store: several images, but no index to list them")
 	}
@@ -69,11 +83,7 @@ func (w Bundling) Bundle(ctx context.Context, want Wanted) (*Bundle, error) {
 		}
 	}
 	var manifests []v1.Descriptor
-	for _, n := range want.Images {
-		made, err := n.Make(ctx, w.Spools, c)
-		if err != nil {
-			return nil, err
-		}
+	for _, made := range images {
 		layers, err := w.layers(ctx, made, c, convert)
 		if err != nil {
 			return nil, err
@@ -209,6 +219,11 @@ func (l *Layer) tarSize(ctx context.Context) (int64, error) {
 	}
 	n, err := io.Copy(io.Discard, r)
 	return n, errors.Join(err, r.Close())
+}
+
+// Elsewhere tells whether the item is a new layer that was written elsewhere.
+func (it Item) Elsewhere() bool {
+	return it.layer != nil && it.layer.layer == nil && it.layer.file == nil
 }
 
 // WriteTo writes the item's bytes, checking the digest of what comes from the

@@ -15,17 +15,15 @@ type gunzips struct{ archiver.Gz }
 
 // OpenReader returns what r holds, uncompressed.
 func (gunzips) OpenReader(r io.Reader) (io.ReadCloser, error) {
-	b, ok := r.(*bufio.Reader)
-	if !ok {
-		b = bufio.NewReader(r)
-	}
-	in := &toItsEnd{Reader: b}
+	// A *bufio.Reader is what the decompressor reads fastest.
+	end := &toItsEnd{r: r}
+	in := bufio.NewReaderSize(end, 64<<10)
 	z, err := pgzip.NewReader(in)
 	if err != nil {
 		return nil, err
 	}
 	z.Multistream(false)
-	return &gunzip{in: in, ahead: z}, nil
+	return &gunzip{in: in, end: end, ahead: z}, nil
 }
 
 // bigMember is the size from which a gzip member is worth a reader that works
@@ -36,7 +34,8 @@ const bigMember = 1 << 20
 // big it decompresses ahead; from the first small one on it doesn't: there may be
 // tens of thousands of them, one a file (eStargz).
 type gunzip struct {
-	in    *toItsEnd
+	in    *bufio.Reader
+	end   *toItsEnd     // below in
 	ahead *pgzip.Reader // nil once small has the rest
 	small *gzip.Reader
 	n     int64 // bytes of ahead's member
@@ -56,7 +55,7 @@ func (g *gunzip) Read(p []byte) (int, error) {
 			}
 			continue
 		}
-		if g.in.ended { // the member's checksum and length should have come
+		if g.end.passed { // the member's checksum and length should have come
 			g.err = io.ErrUnexpectedEOF
 			return n, g.err
 		}
@@ -73,20 +72,19 @@ func (g *gunzip) Read(p []byte) (int, error) {
 // toItsEnd notes that somebody asked for more than there is. pgzip takes a member
 // without its checksum and length for a whole one.
 type toItsEnd struct {
-	*bufio.Reader
-	ended bool
+	r      io.Reader
+	passed bool
 }
 
-func (r *toItsEnd) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	r.ended = r.ended || err == io.EOF
+// Read tells the end by itself, never with the last bytes: then nobody has asked
+// for more yet.
+func (t *toItsEnd) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	if n > 0 && err == io.EOF {
+		return n, nil
+	}
+	t.passed = t.passed || err == io.EOF
 	return n, err
-}
-
-func (r *toItsEnd) ReadByte() (byte, error) {
-	c, err := r.Reader.ReadByte()
-	r.ended = r.ended || err == io.EOF
-	return c, err
 }
 
 // next begins the next member; io.EOF if there is none.

@@ -43,14 +43,22 @@ type NewImage struct {
 // Base are the layers that the image keeps.
 func (n NewImage) Base() []*Layer { return n.From.layers[:n.Keep] }
 
-// KeptKind is how the layers that the image keeps are compressed, "" where it
-// keeps none: the lowest one's kind, Uncompressed for what layers aren't stored
-// with.
+// KeptKind is how the layers that the image keeps are compressed, as From's Kind,
+// "" where it keeps none.
 func (n NewImage) KeptKind(ctx context.Context) (string, error) {
 	if n.Keep == 0 {
 		return "", nil
 	}
-	l := n.From.layers[0]
+	return n.From.Kind(ctx)
+}
+
+// Kind is how the image's layers are compressed: the lowest one's kind,
+// Uncompressed for what layers aren't stored with, "" where there is no layer.
+func (im *Image) Kind(ctx context.Context) (string, error) {
+	if len(im.layers) == 0 {
+		return "", nil
+	}
+	l := im.layers[0]
 	if l == nil {
 		return Uncompressed, nil // an engine's
 	}

@@ -16,6 +16,9 @@ type Record struct {
 	// Document, in the place of Size and Write, returns the whole of a small file.
 	// It is called when all records before have been written.
 	Document func(ctx context.Context) ([]byte, error)
+	// Then, in the place of all that, returns the records that follow. It is called
+	// when all records before have been written.
+	Then func(ctx context.Context) ([]Record, error)
 }
 
 // Doc is a Record of a document that is known.
@@ -34,15 +37,32 @@ func Size(records []Record) (n int64) {
 // Write writes the records as a tar file whose bytes depend on nothing but them.
 func Write(ctx context.Context, w io.Writer, records []Record) error {
 	t := tar.NewWriter(w)
+	if err := write(ctx, t, records); err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+func write(ctx context.Context, t *tar.Writer, records []Record) error {
 	for _, r := range records {
-		write := r.Write
+		if r.Then != nil {
+			more, err := r.Then(ctx)
+			if err != nil {
+				return err
+			}
+			if err := write(ctx, t, more); err != nil {
+				return err
+			}
+			continue
+		}
+		body := r.Write
 		if r.Document != nil {
 			doc, err := r.Document(ctx)
 			if err != nil {
 				return err
 			}
 			r.Size = int64(len(doc))
-			write = func(_ context.Context, w io.Writer) error {
+			body = func(_ context.Context, w io.Writer) error {
 				_, err := w.Write(doc)
 				return err
 			}
@@ -54,9 +74,9 @@ func Write(ctx context.Context, w io.Writer, records []Record) error {
 		if err := t.WriteHeader(h); err != nil {
 			return err
 		}
-		if err := write(ctx, t); err != nil {
+		if err := body(ctx, t); err != nil {
 			return err
 		}
 	}
-	return t.Close()
+	return nil
 }

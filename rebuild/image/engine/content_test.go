@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"testing"
 
@@ -134,7 +135,11 @@ func TestResultIsTheSameInPlaceAndSaved(t *testing.T) {
 			if len(local.saves) != 0 || len(saving.saves) != 1 {
 				t.Errorf("saved %d times and %d times", len(local.saves), len(saving.saves))
 			}
-			if fmt.Sprint(local.loads) != fmt.Sprint(saving.loads) || len(local.loads) != 1 {
+			passing := regexp.MustCompile(`layer-[A-Z2-7]+\.tar`) // the name of a layer on its way is random
+			names := func(loads []imagetest.Members) string {
+				return passing.ReplaceAllString(fmt.Sprint(loads), "layer.tar")
+			}
+			if names(local.loads) != names(saving.loads) || len(local.loads) != 1 {
 				t.Errorf("loaded %v, and %v", local.loads, saving.loads)
 			}
 

@@ -338,17 +338,21 @@ func (e *fakeEngine) loadLayout(contents map[string][]byte) (id string, config [
 	if err := json.Unmarshal(contents["index.json"], &ix); err != nil {
 		return "", nil, nil, fmt.Errorf("index.json: %w", err)
 	}
+	byDigest := map[v1.Hash][]byte{} // containerd doesn't look at the names
+	for _, b := range contents {
+		byDigest[imagetest.Digest(b)] = b
+	}
 	d := ix.Manifests[0]
 	var m v1.Manifest
-	imagetest.Must(json.Unmarshal(contents[image.BlobPath(d.Digest)], &m))
+	imagetest.Must(json.Unmarshal(byDigest[d.Digest], &m))
 	for _, l := range m.Layers {
-		b := contents[image.BlobPath(l.Digest)]
+		b := byDigest[l.Digest]
 		if b == nil && (!e.layers[l.Digest] || e.strict) {
 			return "", nil, nil, fmt.Errorf("content digest %s: not found", l.Digest)
 		}
 		blobs = append(blobs, b)
 	}
-	return d.Digest.String(), contents[image.BlobPath(m.Config.Digest)], blobs, nil
+	return d.Digest.String(), byDigest[m.Config.Digest], blobs, nil
 }
 
 // comments are those of a config document's history.

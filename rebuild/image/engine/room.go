@@ -10,14 +10,18 @@ import (
 // Room is what it takes to store the images in the engine, as far as its file
 // systems are seen from here: a graphdriver store unpacks the archive that it is
 // sent, and then the layers (moby, image/tarexport load). A containerd store is
-// sent a layer that is compressed first.
+// sent a layer that is compressed first, or one as it is written.
 func Room(ctx context.Context, images []image.NewImage, opt image.Options) ([]room.Need, error) {
 	e, err := newEngine(ctx, opt)
 	if err != nil {
 		return nil, err
 	}
 	if e.store == containerdStore {
-		return []room.Need{image.TempRoom(images, opt.Compression.Or(image.Gzip).Kind, opt)}, nil
+		c, err := layoutCompression(ctx, images, opt)
+		if err != nil || c.Kind == image.Uncompressed { // it is sent while it is written
+			return nil, err
+		}
+		return []room.Need{image.TempRoom(images, c.Kind, opt)}, nil
 	}
 	var needs []room.Need
 	for _, n := range images {
