@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,6 +36,7 @@ func TestKubernetesJobs(t *testing.T) {
 				{"seccomp", at(pod, "securityContext", "seccompProfile", "type"), "RuntimeDefault"},
 				{"privilege escalation", at(container, "securityContext", "allowPrivilegeEscalation"), false},
 				{"read-only root", at(container, "securityContext", "readOnlyRootFilesystem"), true},
+				{"the message of a pod that failed", at(container, "terminationMessagePolicy"), "FallbackToLogsOnError"},
 				{"capabilities", at(container, "securityContext", "capabilities", "drop", 0), "ALL"},
 				{"on a drained node", at(job, "spec", "podFailurePolicy", "rules", 0, "action"), "Ignore"},
 				{"on exit codes", at(job, "spec", "podFailurePolicy", "rules", 1, "action"), c.onFailure},
@@ -130,8 +132,16 @@ func TestKubernetesManyRuns(t *testing.T) {
 		cmd.Dir = "/"
 		cmd.Env = append(os.Environ(), fmt.Sprintf("JOB_COMPLETION_INDEX=%d", index), "TMPDIR="+t.TempDir(),
 			"PATH="+filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"))
-		out, err := cmd.CombinedOutput()
-		t.Logf("index %d: %s", index, out)
+		var log, second bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &log, &second
+		err := cmd.Run()
+		t.Logf("index %d: %s%s", index, log.Bytes(), second.Bytes())
+		if err == nil {
+			// "kubectl logs --tail=1" shows the last line, and that only of what one stream has in order.
+			if lines := strings.Split(strings.TrimSpace(log.String()), "\n"); second.Len() > 0 || !strings.Contains(lines[len(lines)-1], "@sha256:") {
+				t.Errorf("index %d: %d bytes in a second stream, and this ends the first: %s", index, second.Len(), lines[len(lines)-1])
+			}
+		}
 		return err
 	}
 	for index, line := range strings.Split(strings.TrimSpace(list), "\n") {
