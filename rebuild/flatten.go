@@ -84,7 +84,7 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	}
 
 	// What it will take, known before the first byte is written.
-	needs, err := o.needs(ctx, orders, o.goal(src, to), opt)
+	needs, err := o.needs(ctx, src, orders, to, opt)
 	if err != nil {
 		return nil, err
 	}

@@ -15,9 +15,9 @@ import (
 // needs, before it writes them.
 const longRun = 256 << 20
 
-// needs is what it takes of file systems to make what was ordered. goal is where
-// the images go, nil for none. A dry run forgives a goal that can't be reached.
-func (o *Options) needs(ctx context.Context, orders []maker.Order, goal *image.Ref, opt image.Options) ([]room.Need, error) {
+// needs is what it takes of file systems to make what was ordered, and to put
+// it into to, nil for none. A dry run forgives a goal that can't be reached.
+func (o *Options) needs(ctx context.Context, src *image.Source, orders []maker.Order, to image.Place, opt image.Options) ([]room.Need, error) {
 	var needs []room.Need
 	var images []image.NewImage
 	for _, order := range orders {
@@ -26,32 +26,30 @@ func (o *Options) needs(ctx context.Context, orders []maker.Order, goal *image.R
 			needs = append(needs, order.ContextRoom(o.Context))
 		}
 	}
+	if to != nil {
+		stored, err := place.RoomIn(ctx, to, images, opt)
+		return append(needs, stored...), err
+	}
+	goal := o.goal(src)
 	if goal == nil {
 		return needs, nil
 	}
-	if o.DryRun { // it has spooled nothing, which a run would have done by now
-		for _, order := range orders {
-			keepFrom := 0
-			if goal.Transport == image.Registry {
-				keepFrom = order.Plan.Base.Layers
-			}
-			needs = append(needs, order.Image.Room(keepFrom)...)
+	for _, order := range orders { // a dry run has spooled nothing, which a run would have done by now
+		keepFrom := 0
+		if goal.Transport == image.Registry {
+			keepFrom = order.Plan.Base.Layers
 		}
+		needs = append(needs, order.Image.Room(keepFrom)...)
 	}
 	stored, err := place.Room(ctx, *goal, images, opt)
-	if err != nil && (!o.DryRun || ctx.Err() != nil) {
+	if err != nil && ctx.Err() != nil {
 		return nil, err
 	}
 	return append(needs, stored...), nil
 }
 
-// goal is where the images go, nil for nowhere: to, or in a dry run what would be
-// prepared.
-func (o *Options) goal(src *image.Source, to image.Place) *image.Ref {
-	if to != nil {
-		ref := to.Ref()
-		return &ref
-	}
+// goal is where a dry run's images would go, nil for nowhere.
+func (o *Options) goal(src *image.Source) *image.Ref {
 	names, err := o.names(src)
 	if err != nil || !o.DryRun || o.contextOnly() {
 		return nil

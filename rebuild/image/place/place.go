@@ -115,6 +115,17 @@ func Room(ctx context.Context, ref image.Ref, images []image.NewImage, opt image
 	return archive.Room(ctx, ref.Path, images, false, opt)
 }
 
+// RoomIn is Room for a place that has been prepared: an engine that was reached
+// isn't asked again what it is.
+func RoomIn(ctx context.Context, to image.Place, images []image.NewImage, opt image.Options) ([]room.Need, error) {
+	if e, ok := to.(interface {
+		Room(ctx context.Context, images []image.NewImage) ([]room.Need, error)
+	}); ok {
+		return e.Room(ctx, images)
+	}
+	return Room(ctx, to.Ref(), images, opt)
+}
+
 // kindOfPath is what a bare path means as a destination: what is there; a layout
 // where the path ends like a directory's; else an archive, by its name.
 func kindOfPath(ctx context.Context, path string, opt image.Options) string {
