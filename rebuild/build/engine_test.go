@@ -2,8 +2,10 @@ package build_test
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -379,7 +381,8 @@ func TestEngineTurnsWhiteoutsIntoDeletions(t *testing.T) {
 	}
 }
 
-// savedNames returns the names in all layers of a docker save.
+// savedNames returns the names in all layers of a docker save, which a store of
+// containerd's writes compressed.
 func savedNames(t *testing.T, r io.Reader) (names []string) {
 	t.Helper()
 	for outer := tar.NewReader(r); ; {
@@ -390,7 +393,14 @@ func savedNames(t *testing.T, r io.Reader) (names []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for inner := tar.NewReader(outer); h.Typeflag == tar.TypeReg; {
+		b := bufio.NewReader(outer)
+		plain := io.Reader(b)
+		if head, _ := b.Peek(2); string(head) == "\x1f\x8b" {
+			if plain, err = gzip.NewReader(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for inner := tar.NewReader(plain); h.Typeflag == tar.TypeReg; {
 			h, err := inner.Next()
 			if err != nil {
 				break
