@@ -349,7 +349,10 @@ func alive(pid int) bool {
 // startup is more processor time than the program needs until it listens to signals.
 const startup = 80 * time.Millisecond
 
-// settle waits until a process is at work, or waits for something itself.
+// settle waits until a process is at work, or waits for something itself: its
+// processor time, in ticks of 10 ms, has stood still for a second. On a fast
+// machine all that it needs is less than a tick, so none is as good as some, after
+// two seconds.
 func settle(pid int) {
 	ticks, still := "", 0
 	for {
@@ -369,9 +372,9 @@ func settle(pid int) {
 		if err1 != nil || err2 != nil || time.Duration(user+system)*10*time.Millisecond > 5*startup {
 			return
 		}
-		if now != ticks || f[0] == "R" || user+system == 0 {
+		if now != ticks || f[0] == "R" {
 			ticks, still = now, 0
-		} else if still++; still == 10 {
+		} else if still++; still == 20 || still == 10 && user+system > 0 {
 			return
 		}
 	}
