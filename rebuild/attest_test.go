@@ -18,8 +18,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/static"
 
 	"docker-flatten/rebuild/image"
 )
@@ -375,6 +378,45 @@ func TestReferrersOfTheSourceAreTold(t *testing.T) {
 	}
 	if listed, err := index.IndexManifest(); err != nil || len(listed.Manifests) > 0 {
 		t.Errorf("referrers of the result: %v, %v", listed, err)
+	}
+}
+
+// cosign before its third version signs by a tag that is made of the digest.
+func TestTagsOfCosignAreTold(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	source, _ := namedApp(t)
+	app, err := Flatten(context.Background(), Options{Image: source, Output: registryRef(host + "/app:1"), Base: keep("2"), Client: noEngine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, id, _ := strings.Cut(app.ID, "@")
+	again := func() string {
+		t.Helper()
+		report, err := Flatten(context.Background(), Options{Image: *registryRef(host + "/app:1"), Output: registryRef(host + "/flat:1"), Base: keep("1"), Client: noEngine})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(report.Warnings, "\n")
+	}
+	if told := again(); strings.Contains(told, "not carried over") {
+		t.Errorf("nothing is attached, but: %s", told)
+	}
+	repo, _ := name.NewRepository(host + "/app")
+	for end, kind := range map[string]string{"sig": "cosign signature", "att": "cosign attestation", "sbom": "cosign SBOM"} {
+		attached, err := mutate.AppendLayers(empty.Image, static.NewLayer([]byte(end), "application/vnd.dev.cosign.simplesigning.v1+json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := remote.Write(repo.Tag(strings.Replace(id, ":", "-", 1)+"."+end), attached); err != nil {
+			t.Fatal(err)
+		}
+		digest, _ := attached.Digest()
+		if told := again(); !strings.Contains(told, kind+" "+digest.Hex[:12]) {
+			t.Errorf("%s isn't told of: %s", kind, told)
+		}
 	}
 }
 

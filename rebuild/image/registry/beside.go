@@ -8,6 +8,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"golang.org/x/sync/errgroup"
 
 	"docker-flatten/rebuild/image"
 )
@@ -19,7 +20,7 @@ type beside struct{ *repository }
 func (b beside) Images(context.Context) []*image.Image { return nil }
 
 // Around asks for the reference once more, since a platform may have been chosen
-// of its index, and for the referrers.
+// of its index, for the referrers, and for cosign's tags.
 func (b beside) Around(ctx context.Context, manifest v1.Hash) []v1.Descriptor {
 	var found []v1.Descriptor
 	if got, err := b.puller.Get(ctx, b.ref); err == nil && got.MediaType.IsIndex() {
@@ -32,12 +33,41 @@ func (b beside) Around(ctx context.Context, manifest v1.Hash) []v1.Descriptor {
 			}
 		}
 	}
-	index, err := remote.Referrers(b.ref.Context().Digest(manifest.String()), options(ctx, b.client)...)
-	if err != nil {
-		return found
+	if index, err := remote.Referrers(b.ref.Context().Digest(manifest.String()), options(ctx, b.client)...); err == nil {
+		if listed, err := index.IndexManifest(); err == nil {
+			found = append(found, listed.Manifests...)
+		}
 	}
-	if listed, err := index.IndexManifest(); err == nil {
-		found = append(found, listed.Manifests...)
+	return append(found, b.tagged(ctx, manifest)...)
+}
+
+// cosignTags are the ends of the tags that cosign gives to what it attaches where it
+// uses no referrers, and what that is (sigstore/cosign, pkg/oci/remote/remote.go).
+var cosignTags = [...]struct{ end, kind string }{
+	{"sig", "cosign signature"},
+	{"att", "cosign attestation"},
+	{"sbom", "cosign SBOM"},
+}
+
+// tagged is what cosign has attached to a manifest by a tag made of its digest. The
+// registry is only asked whether the tags are there: that counts as no pull.
+func (b beside) tagged(ctx context.Context, manifest v1.Hash) []v1.Descriptor {
+	var heads [len(cosignTags)]*v1.Descriptor
+	var group errgroup.Group
+	for i, t := range cosignTags {
+		group.Go(func() error {
+			// What isn't there is left out.
+			heads[i], _ = b.puller.Head(ctx, b.ref.Context().Tag(manifest.Algorithm+"-"+manifest.Hex+"."+t.end))
+			return nil
+		})
+	}
+	_ = group.Wait()
+	var found []v1.Descriptor
+	for i, d := range heads {
+		if d != nil {
+			d.ArtifactType = cosignTags[i].kind
+			found = append(found, *d)
+		}
 	}
 	return found
 }
