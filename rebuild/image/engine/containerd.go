@@ -55,7 +55,13 @@ func (p *place) storeLayout(ctx context.Context, w image.Wanted) (stored *image.
 	}
 	opt := p.opt
 	opt.Compression = c
-	l := &layoutLoad{place: p, Wanted: w, bundling: image.Bundling{Options: opt, Spools: temp}, ready: make([]*image.Made, len(w.Images)), omitted: map[*image.Image]bool{}}
+	owner := NewOwner(p.opt.TempDir, p.Client)
+	defer func() {
+		if stored == nil {
+			owner.Release()
+		}
+	}()
+	l := &layoutLoad{place: p, owner: owner, Wanted: w, bundling: image.Bundling{Options: opt, Spools: temp}, ready: make([]*image.Made, len(w.Images)), omitted: map[*image.Image]bool{}}
 	omits := false
 	for i, n := range w.Images {
 		if n.Write == nil || c.Kind != image.Uncompressed {
@@ -83,6 +89,7 @@ func (p *place) storeLayout(ctx context.Context, w image.Wanted) (stored *image.
 type layoutLoad struct {
 	*place
 	image.Wanted
+	owner    *Owner
 	bundling image.Bundling
 	ready    []*image.Made         // nil for a layer that is written while it is sent
 	omitted  map[*image.Image]bool // whose base's layers are left out: the engine has what is as it stores it
@@ -117,7 +124,11 @@ func (l *layoutLoad) load(ctx context.Context) (*image.Stored, error) {
 		if wasThere, err = l.has(ctx, b.Root.Digest.String()); err != nil {
 			return nil, err
 		}
-		rest, err := oci.Records(b, func(it image.Item) bool { return l.omitted[it.From] || it.Elsewhere() })
+		var names []string
+		if !wasThere { // one that was there may have no name, and then goes with its passing one
+			names = []string{l.owner.passingName()}
+		}
+		rest, err := oci.Records(b, names, func(it image.Item) bool { return l.omitted[it.From] || it.Elsewhere() })
 		if err != nil {
 			return nil, err
 		}
@@ -135,7 +146,7 @@ func (l *layoutLoad) load(ctx context.Context) (*image.Stored, error) {
 	if b == nil {
 		return nil, err
 	}
-	in := loadedImage{id: b.Root.Digest.String(), wasThere: wasThere}
+	in := loadedImage{id: b.Root.Digest.String(), wasThere: wasThere, owner: l.owner}
 	if err == nil {
 		return l.loaded(ctx, in, b.Images)
 	}

@@ -109,7 +109,7 @@ func (e *fakeEngine) add(im imagetest.Raw, id string, saved []byte) {
 
 func (e *fakeEngine) find(name string) (string, *fakeImage) {
 	for id, im := range e.images {
-		if id == name || strings.TrimPrefix(id, "sha256:") == name || slices.Contains(im.names, name) {
+		if id == name || strings.TrimPrefix(id, "sha256:") == name || slices.Contains(im.names, name) || slices.Contains(im.names, "localhost/"+name) {
 			return id, im
 		}
 	}
@@ -185,7 +185,7 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if id != name {
-			im.names = slices.DeleteFunc(im.names, func(n string) bool { return n == name })
+			im.names = slices.DeleteFunc(im.names, func(n string) bool { return strings.TrimPrefix(n, "localhost/") == name })
 		}
 		if id == name || len(im.names) == 0 {
 			delete(e.images, id)
@@ -309,11 +309,29 @@ func (e *fakeEngine) load(body io.Reader) map[string]string {
 		e.images[id] = &fakeImage{diffIDs: diffIDs, comments: comments(config)}
 		e.saved[id] = e.save(contents, config, diffIDs)
 	}
-	var saved []imagetest.Saved
-	if json.Unmarshal(contents["manifest.json"], &saved) == nil && len(saved) == 1 {
-		e.images[id].names = append(e.images[id].names, saved[0].RepoTags...)
-	}
+	e.images[id].names = append(e.images[id].names, e.namesIn(contents)...)
 	return map[string]string{"stream": "Loaded image ID: " + id}
+}
+
+// namesIn are the names that an archive gives its image.
+func (e *fakeEngine) namesIn(contents map[string][]byte) (names []string) {
+	if e.store == engine.Containerd {
+		var ix v1.IndexManifest
+		imagetest.Must(json.Unmarshal(contents["index.json"], &ix))
+		if name := ix.Manifests[0].Annotations["io.containerd.image.name"]; name != "" {
+			names = append(names, strings.TrimPrefix(name, "docker.io/"))
+		}
+		return names
+	}
+	var saved []imagetest.Saved
+	imagetest.Must(json.Unmarshal(contents["manifest.json"], &saved))
+	for _, name := range saved[0].RepoTags {
+		if e.store == engine.Podman {
+			name = "localhost/" + name
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 func (e *fakeEngine) loadArchive(contents map[string][]byte) (id string, config []byte, blobs [][]byte, err error) {

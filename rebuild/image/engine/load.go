@@ -31,10 +31,7 @@ func (p *place) storeArchive(ctx context.Context, images []image.NewImage) (*ima
 	if err != nil {
 		return nil, err
 	}
-	var owner *Owner
-	if p.store == graphdriverStore { // what other stores make of a passing name hasn't been measured
-		owner = NewOwner(p.opt.TempDir, p.Client)
-	}
+	owner := NewOwner(p.opt.TempDir, p.Client)
 	l := &archiveLoad{place: p, NewImage: n, omit: omit, owner: owner}
 	err = l.load(ctx)
 	var refused *refusedError
@@ -44,9 +41,7 @@ func (p *place) storeArchive(ctx context.Context, images []image.NewImage) (*ima
 		err = l.load(ctx)
 	}
 	if err != nil {
-		if owner != nil {
-			owner.Release()
-		}
+		owner.Release()
 		return nil, err
 	}
 	in := loadedImage{id: image.DigestOf(l.made.Config).String(), wasThere: l.wasThere, owner: owner}
@@ -58,7 +53,7 @@ type archiveLoad struct {
 	*place
 	image.NewImage
 	omit     bool   // leave the base's layers out
-	owner    *Owner // nil = the image gets no passing name
+	owner    *Owner
 	made     *image.Made
 	wasThere bool // the engine had the very image before
 }
@@ -102,7 +97,7 @@ func (l *archiveLoad) load(ctx context.Context) error {
 	}
 	manifest := func(context.Context) ([]byte, error) {
 		saved := archive.SavedImage{Config: "config.json", Layers: names}
-		if l.owner != nil && !l.wasThere { // one that was there may have no name, and then goes with its passing one
+		if !l.wasThere { // one that was there may have no name, and then goes with its passing one
 			saved.RepoTags = []string{l.owner.passingName()}
 		}
 		return json.Marshal([]archive.SavedImage{saved})

@@ -63,7 +63,8 @@ const passingNames = "docker-flatten/run:"
 const RunLabel = "docker-flatten.run"
 
 var (
-	ownName  = regexp.MustCompile(`^docker-flatten/(?:run:|base:[0-9a-f]+-)([0-9]+-[a-z2-7]{26})$`)
+	// podman puts localhost/ before a name that names no registry
+	ownName  = regexp.MustCompile(`^(?:localhost/)?docker-flatten/(?:run:|base:[0-9a-f]+-)([0-9]+-[a-z2-7]{26})$`)
 	ownLabel = regexp.MustCompile(`^([0-9]+-[a-z2-7]{26})\.[0-9]+$`)
 	ownFile  = regexp.MustCompile(`^docker-flatten-([0-9]+-[a-z2-7]{26})\.lock$`)
 )

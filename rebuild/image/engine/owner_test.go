@@ -52,6 +52,7 @@ func TestLeftoversOfDeadRunsAreClearedAway(t *testing.T) {
 		"another machine's result":                 {names: []string{"docker-flatten/run:" + foreign(23*time.Hour)}, kept: true, left: []string{"docker-flatten/run:" + foreign(23*time.Hour)}},
 		"another machine's result of days ago":     {names: []string{"docker-flatten/run:" + foreign(25*time.Hour)}},
 		"a written context's base":                 {names: []string{"docker-flatten/base:0123456789ab"}, kept: true, left: []string{"docker-flatten/base:0123456789ab"}},
+		"a dead run's result in podman":            {names: []string{"localhost/docker-flatten/run:" + killed.Run}},
 		"an image of that name that somebody made": {names: []string{"docker-flatten/run:1"}, kept: true, left: []string{"docker-flatten/run:1"}},
 		"a label that somebody made":               {labels: map[string]string{engine.RunLabel: "yes"}, kept: true},
 		"a dangling image":                         {kept: true},

@@ -88,18 +88,13 @@ func (e *engine) eachImage(ctx context.Context, may func(dockerimage.Summary) bo
 type loadedImage struct {
 	id       string
 	wasThere bool   // before: it stays in any case
-	owner    *Owner // whose passing name it has unless it was there; nil = none
+	owner    *Owner // whose passing name it has unless it was there
 }
 
 // loaded is the account of an image that has been loaded, once confirmed.
 func (p *place) loaded(ctx context.Context, in loadedImage, images []image.StoredImage) (*image.Stored, error) {
-	release := func() {
-		if in.owner != nil {
-			in.owner.Release()
-		}
-	}
 	discard := func() (err error) {
-		defer release()
+		defer in.owner.Release()
 		if !in.wasThere {
 			// also when the user interrupts just here
 			_, err = p.remove(context.WithoutCancel(ctx), in)
@@ -110,8 +105,8 @@ func (p *place) loaded(ctx context.Context, in loadedImage, images []image.Store
 		if seen, err = p.tag(ctx, in.id); !seen {
 			return false, err
 		}
-		defer release()
-		if in.owner != nil && !in.wasThere {
+		defer in.owner.Release()
+		if !in.wasThere {
 			if _, err := p.remove(context.WithoutCancel(ctx), in); err != nil {
 				p.opt.Warnf("remove the name %s: %v", in.owner.passingName(), err)
 			}
@@ -167,15 +162,7 @@ func (e *engine) has(ctx context.Context, id string) (bool, error) {
 // remove removes an image that has just been loaded, and says whether it was
 // there. One that has another name by now is another run's, and stays.
 func (e *engine) remove(ctx context.Context, in loadedImage) (there bool, err error) {
-	if in.owner != nil {
-		_, err = e.ImageRemove(ctx, in.owner.passingName(), dockerimage.RemoveOptions{})
-	} else {
-		var inspect dockerimage.InspectResponse
-		inspect, err = e.ImageInspect(ctx, in.id)
-		if err == nil && len(inspect.RepoTags) == 0 {
-			_, err = e.ImageRemove(ctx, in.id, dockerimage.RemoveOptions{})
-		}
-	}
+	_, err = e.ImageRemove(ctx, in.owner.passingName(), dockerimage.RemoveOptions{})
 	if isNotFound(err) {
 		return false, nil
 	}

@@ -13,10 +13,10 @@ import (
 // layoutFile is the contents of a layout's file oci-layout.
 const layoutFile = `{"imageLayoutVersion":"1.0.0"}`
 
-// Records are the files of a layout of the bundle, under no name, without the
-// items that omit is true for; omit nil leaves none out.
-func Records(b *image.Bundle, omit func(image.Item) bool) ([]archive.Record, error) {
-	return records(b, entries(b.Root, "", nil), omit)
+// Records are the files of a layout of the bundle, under the whole names given, or
+// none, without the items that omit is true for; omit nil leaves none out.
+func Records(b *image.Bundle, names []string, omit func(image.Item) bool) ([]archive.Record, error) {
+	return records(b, entries(b.Root, "", names), omit)
 }
 
 func records(b *image.Bundle, entries []v1.Descriptor, omit func(image.Item) bool) ([]archive.Record, error) {
