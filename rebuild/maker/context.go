@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/mholt/archiver/v4"
@@ -197,6 +198,7 @@ func (x *Context) Publish() error {
 	if err != nil {
 		return fmt.Errorf("write context: %w", err)
 	}
+	slices.Reverse(entries) // the Dockerfile last: what has one is whole
 	for i, e := range entries {
 		if err := os.Rename(filepath.Join(x.staged.Path, e.Name()), filepath.Join(x.dir, e.Name())); err != nil {
 			for _, moved := range entries[:i] {
