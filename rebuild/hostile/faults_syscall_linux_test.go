@@ -266,61 +266,99 @@ func smallRun(p *place, d destination) command {
 func writes(h happened) bool { return h.call != "read" }
 func reads(h happened) bool  { return h.call == "read" }
 
-// TestFaultSyscall makes each system call of a run that changes files fail in
-// turn, and every eighth read, and kills the run at every sixth of them.
+// syscallFault is one system call of a run that goes wrong.
+type syscallFault struct {
+	name string
+	at   int // which of the calls that only lets through, from 1
+	only func(happened) bool
+	kill bool // the run is killed there, instead of being told of an error
+}
+
+// honestCalls is an honest run to a destination, and its system calls. ok is
+// false where the kernel lets nobody watch them.
+func honestCalls(t *testing.T, d destination) (all []happened, ok bool) {
+	t.Helper()
+	p := newPlace(t)
+	c := smallRun(p, d)
+	c.watch = newWatcher(p)
+	r := p.run(c)
+	if r.code == 99 {
+		if os.Getenv("DOCKER_FLATTEN_PEERS") == "required" {
+			t.Fatal(r.stderr)
+		}
+		t.Logf("the kernel lets nobody watch system calls here: %s", r.stderr)
+		return nil, false
+	}
+	checkRun(t, r, c)
+	if r.code != 0 {
+		t.Fatalf("exit code %d: %s", r.code, short(r.stderr))
+	}
+	return c.watch.seen, true
+}
+
+// syscallFaults are the faults of a run that makes these system calls: each that
+// changes files fails in turn, and every eighth read, and at every sixth of the
+// former the run is killed.
+func syscallFaults(t *testing.T, all []happened) []syscallFault {
+	t.Helper()
+	n := map[bool]int{}
+	for _, h := range all {
+		n[writes(h)]++
+	}
+	t.Logf("%d calls that change files, %d reads", n[true], n[false])
+	if n[true] < 5 || n[false] < 3 {
+		t.Fatalf("too few calls were seen: %v", all)
+	}
+	var faults []syscallFault
+	for i := 1; i <= n[true]; i++ {
+		faults = append(faults, syscallFault{fmt.Sprint("fails-", i), i, writes, false})
+		if i%6 == 0 {
+			faults = append(faults, syscallFault{fmt.Sprint("killed-", i), i, writes, true})
+		}
+	}
+	for i := 1; i <= n[false]; i += 8 {
+		faults = append(faults, syscallFault{fmt.Sprint("read-fails-", i), i, reads, false})
+	}
+	return faults
+}
+
+// countSyscallFaults tells how many faults of system calls a destination has.
+func countSyscallFaults(t *testing.T, d destination) (n int, ok bool) {
+	t.Helper()
+	all, ok := honestCalls(t, d)
+	if !ok {
+		return 0, false
+	}
+	return len(syscallFaults(t, all)), true
+}
+
 func TestFaultSyscall(t *testing.T) {
 	for _, d := range destinations() {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
-			p := newPlace(t)
-			c := smallRun(p, d)
-			c.watch = newWatcher(p)
-			r := p.run(c)
-			if r.code == 99 {
-				if os.Getenv("DOCKER_FLATTEN_PEERS") == "required" {
-					t.Fatal(r.stderr)
-				}
-				t.Skipf("the kernel lets nobody watch system calls here: %s", r.stderr)
+			all, ok := honestCalls(t, d)
+			if !ok {
+				t.Skip("system calls can't be watched")
 			}
-			checkRun(t, r, c)
-			if r.code != 0 {
-				t.Fatalf("exit code %d: %s", r.code, short(r.stderr))
-			}
-			all := c.watch.seen
 			checkSynced(t, all)
-			n := map[bool]int{}
-			for _, h := range all {
-				n[writes(h)]++
-			}
-			t.Logf("%d calls that change files, %d reads", n[true], n[false])
-			if n[true] < 5 || n[false] < 3 {
-				t.Fatalf("too few calls were seen: %v", all)
-			}
-			for i := 1; i <= n[true]; i++ {
-				t.Run(fmt.Sprint("fails-", i), func(t *testing.T) { t.Parallel(); faultAt(t, d, i, writes, false) })
-				if i%6 != 0 {
-					continue
-				}
-				t.Run(fmt.Sprint("killed-", i), func(t *testing.T) { t.Parallel(); faultAt(t, d, i, writes, true) })
-			}
-			for i := 1; i <= n[false]; i += 8 {
-				t.Run(fmt.Sprint("read-fails-", i), func(t *testing.T) { t.Parallel(); faultAt(t, d, i, reads, false) })
+			for _, f := range syscallFaults(t, all) {
+				t.Run(f.name, func(t *testing.T) { t.Parallel(); faultAt(t, d, f) })
 			}
 		})
 	}
 }
 
-func faultAt(t *testing.T, d destination, at int, only func(happened) bool, kill bool) {
+func faultAt(t *testing.T, d destination, f syscallFault) {
 	p := newPlace(t)
 	c := smallRun(p, d)
 	before := p.listing()
 	w := newWatcher(p)
-	w.at, w.only, w.kill = at, only, kill
+	w.at, w.only, w.kill = f.at, f.only, f.kill
 	c.watch = w
 	r := p.run(c)
 	c.watch = nil
 	what := fmt.Sprintf("%s %s", w.hit.call, w.hit.path)
-	if !kill {
+	if !f.kill {
 		checkRun(t, r, c)
 		switch {
 		case r.code > 1:
@@ -335,7 +373,7 @@ func faultAt(t *testing.T, d destination, at int, only func(happened) bool, kill
 	}
 	again := p.run(c)
 	checkRun(t, again, c)
-	if strings.Contains(again.stderr, "the directory isn't empty") && (kill || r.code == 1) && d.name == "context" {
+	if strings.Contains(again.stderr, "the directory isn't empty") && (f.kill || r.code == 1) && d.name == "context" {
 		return // the context has its place since the run before, and a run replaces none
 	}
 	if again.code != 0 {

@@ -47,6 +47,9 @@ func fails(says string) want { return want{code: 1, says: says} }
 // misused is exit 2 with a line that matches.
 func misused(says string) want { return want{code: 2, says: says} }
 
+// exceeds is exit 4 with a line that matches.
+func exceeds(says string) want { return want{code: 4, says: says} }
+
 // becomes is success: the result shows what the image shows.
 func becomes(im image) want { return want{code: 0, shows: &im} }
 
@@ -88,6 +91,7 @@ var hostileCases = sync.OnceValue(func() map[string][]hostileCase {
 		"damage":   damageCases(),
 		"config":   configCases(),
 		"history":  historyCases(),
+		"gate":     gateCases(),
 		"terminal": terminalCases(),
 		"line":     lineCases(),
 	}
@@ -149,7 +153,7 @@ func (c hostileCase) run(t *testing.T) {
 		args = append(slices.Clone(args), input+c.ref)
 	}
 	before := p.listing()
-	run := command{args: args, limit: c.time, memory: c.memory}
+	run := command{args: args, limit: c.time, memory: c.memory, gated: c.want.code == 4}
 	if !c.loud {
 		run.args = append([]string{"-q"}, args...)
 	}

@@ -68,6 +68,7 @@ type command struct {
 	limit   time.Duration
 	memory  int64
 	waits   bool   // the run mostly waits: it takes no share of the processor
+	gated   bool   // the image exceeds a gate: exit code 4
 	file    uint64 // RLIMIT_FSIZE, 0 = none
 	started func(process *os.Process)
 	watch   *watcher // answers its system calls

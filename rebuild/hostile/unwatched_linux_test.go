@@ -2,7 +2,10 @@
 
 package hostile
 
-import "os"
+import (
+	"os"
+	"testing"
+)
 
 // System calls are watched on amd64 alone: their numbers differ elsewhere.
 
@@ -16,3 +19,5 @@ type watcher struct {
 }
 
 func (w *watcher) watch(int) {}
+
+func countSyscallFaults(*testing.T, destination) (n int, ok bool) { return 0, false }
