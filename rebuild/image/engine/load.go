@@ -52,7 +52,7 @@ func (p *place) storeArchive(ctx context.Context, images []image.NewImage) (*ima
 type archiveLoad struct {
 	*place
 	image.NewImage
-	omit     bool   // leave the base's layers out
+	omit     bool // leave the base's layers out
 	owner    *Owner
 	made     *image.Made
 	wasThere bool // the engine had the very image before
