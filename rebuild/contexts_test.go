@@ -3,7 +3,9 @@ package rebuild
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -140,4 +142,120 @@ func sorted(files map[string][]byte) []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// A run to the directory of an earlier one that made the same context finds it as
+// it is, and mends what a kill left out. Anything else there is refused.
+func TestContextOfAnEarlierRun(t *testing.T) {
+	source := job(t, archiveRef("")).Image
+	edited := func(dir string) {
+		writeFile(t, filepath.Join(dir, "Dockerfile"), append(read(t, dir)["Dockerfile"], "USER nobody\n"...))
+	}
+	for name, c := range map[string]struct {
+		change func(dir string)
+		want   string // in the error; "" = the context is whole, as it was
+	}{
+		"as it was": {func(string) {}, ""},
+		"killed before the Dockerfile had its place": {func(dir string) {
+			if err := os.Remove(filepath.Join(dir, "Dockerfile")); err != nil {
+				t.Fatal(err)
+			}
+			abandon(t, dir, "context", true)
+		}, ""},
+		"killed before anything had its place": {func(dir string) {
+			if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)); err != nil {
+				t.Fatal(err)
+			}
+			abandon(t, dir, "context", true)
+		}, ""},
+		"without its Dockerfile":   {func(dir string) { os.Remove(filepath.Join(dir, "Dockerfile")) }, "isn't empty"},
+		"edited":                   {edited, "another context: Dockerfile isn't the same"},
+		"another layer":            {func(dir string) { writeFile(t, filepath.Join(dir, "layer.tar.gz"), []byte("other")) }, "layer.tar.gz isn't the same"},
+		"other bytes, same length": {func(dir string) { changeLast(t, filepath.Join(dir, "layer.tar.gz")) }, "layer.tar.gz isn't the same"},
+		"something beside it":      {func(dir string) { writeFile(t, filepath.Join(dir, "notes"), nil) }, "notes isn't the same"},
+		"another mode": {func(dir string) {
+			if err := os.Chmod(filepath.Join(dir, "layer.tar.gz"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "layer.tar.gz isn't the same"},
+		"killed, and something beside it": {func(dir string) {
+			os.Remove(filepath.Join(dir, "Dockerfile"))
+			abandon(t, dir, "context", true)
+			writeFile(t, filepath.Join(dir, "notes"), nil)
+		}, "notes isn't the same"},
+		"a link in place of a file": {func(dir string) {
+			layer := filepath.Join(dir, "layer.tar.gz")
+			if err := errors.Join(os.Rename(layer, dir+".layer"), os.Symlink(dir+".layer", layer)); err != nil {
+				t.Fatal(err)
+			}
+		}, "layer.tar.gz isn't the same"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "ctx")
+			run := func() error {
+				_, err := Flatten(t.Context(), Options{Image: source, Base: keep("1"), Context: dir, Client: noEngine})
+				return err
+			}
+			if err := run(); err != nil {
+				t.Fatal(err)
+			}
+			whole := read(t, dir)
+			c.change(dir)
+			changed := read(t, dir)
+			err := run()
+			want := whole
+			if c.want == "" && err != nil {
+				t.Error(err)
+			}
+			if c.want != "" {
+				want = changed
+				if !errors.Is(err, image.ErrExists) || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("error %v, want %q", err, c.want)
+				}
+			}
+			for path := range changed {
+				if strings.HasPrefix(path, ".") {
+					delete(want, path) // the killed run's
+				}
+			}
+			if have := read(t, dir); !maps.EqualFunc(have, want, bytes.Equal) {
+				t.Errorf("the directory holds %v, want %v", sorted(have), sorted(want))
+			}
+		})
+	}
+}
+
+// changeLast changes a file's last byte.
+func changeLast(t *testing.T, path string) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)-1] ^= 1
+	writeFile(t, path, raw)
+}
+
+// So does a run that recovers, with a directory for each platform.
+func TestRecoveryOfAnEarlierRun(t *testing.T) {
+	o := Options{Image: image.Ref{Transport: image.Layout, Path: platforms(t).dir}, Context: filepath.Join(t.TempDir(), "all"), Recover: true, Client: noEngine}
+	for range 2 {
+		if _, err := Flatten(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := read(t, o.Context)
+	if err := os.RemoveAll(filepath.Join(o.Context, "linux-amd64")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Flatten(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if after := read(t, o.Context); !maps.EqualFunc(before, after, bytes.Equal) {
+		t.Errorf("the directory holds %v, want %v", sorted(after), sorted(before))
+	}
+	writeFile(t, filepath.Join(o.Context, "linux-s390x", "more"), nil)
+	if _, err := Flatten(t.Context(), o); !errors.Is(err, image.ErrExists) || !strings.Contains(err.Error(), "linux-s390x isn't the same") {
+		t.Errorf("with a file more: %v", err)
+	}
 }

@@ -25,8 +25,9 @@ import (
 // the user wants it. It is written whole to a directory beside that place, and
 // Publish moves it there.
 type Context struct {
-	dir    string // where it goes; "" = stdout, as a tar
-	exists bool   // dir is an empty directory already
+	dir    string          // where it goes; "" = stdout, as a tar
+	exists bool            // dir is a directory already: an empty one, or what an earlier run left
+	there  map[string]bool // what dir has of it, and so isn't moved there
 	stdout io.Writer
 	staged *temp.Dir // where it is written; nil once it is gone from there
 }
@@ -35,16 +36,16 @@ type Context struct {
 const contextKind = "context"
 
 // PrepareContext says what is wrong with the directory for a context, before
-// any work is done: nothing that exists may be overwritten. A dir of "-" is
-// stdout. Discard the context in the end.
+// any work is done: nothing that exists is overwritten. A directory that has a
+// context already is for a run that makes the same one: it turns out once it is
+// written. A dir of "-" is stdout. Discard the context in the end.
 func PrepareContext(dir string, stdout io.Writer) (*Context, error) {
-	x := &Context{stdout: stdout}
+	x := &Context{there: map[string]bool{}, stdout: stdout}
 	parent := os.TempDir()
 	if dir != "-" {
 		x.dir = filepath.Clean(dir) // the name of new/ is new
-		temp.Sweep(x.dir, contextKind)
 		var err error
-		if x.exists, err = isEmptyDir(x.dir); err != nil {
+		if x.exists, err = isFree(x.dir); err != nil {
 			return nil, &image.Error{Op: "write context", Object: dir, Err: err, Hint: "name a new directory"}
 		}
 		if parent = filepath.Dir(x.dir); x.exists {
@@ -59,9 +60,9 @@ func PrepareContext(dir string, stdout io.Writer) (*Context, error) {
 	return x, nil
 }
 
-// isEmptyDir tells an empty directory from nothing at all. Anything else is an
-// error.
-func isEmptyDir(dir string) (bool, error) {
+// isFree tells a directory for a context, true, from nothing at all. Anything else
+// is an error.
+func isFree(dir string) (bool, error) {
 	info, err := os.Stat(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		if _, err := os.Lstat(dir); err == nil {
@@ -75,11 +76,13 @@ func isEmptyDir(dir string) (bool, error) {
 	if !info.IsDir() {
 		return false, errors.New("not a directory")
 	}
+	begun := isBegun(dir)
+	temp.Sweep(dir, contextKind)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return false, cause(err)
 	}
-	if len(entries) > 0 {
+	if len(entries) > 0 && !begun && !hasContext(dir) || isBegun(dir) {
 		return false, image.Detail(image.ErrExists, "the directory isn't empty")
 	}
 	return true, nil
@@ -114,7 +117,7 @@ func (x *Context) Write(ctx context.Context, orders []Order, opt image.Options) 
 			return fmt.Errorf("write context: %w", err)
 		}
 	}
-	return nil
+	return x.complete()
 }
 
 // fill writes the files that a context has for one order.
@@ -199,13 +202,25 @@ func (x *Context) Publish() error {
 		return fmt.Errorf("write context: %w", err)
 	}
 	slices.Reverse(entries) // the Dockerfile last: what has one is whole
-	for i, e := range entries {
-		if err := os.Rename(filepath.Join(x.staged.Path, e.Name()), filepath.Join(x.dir, e.Name())); err != nil {
-			for _, moved := range entries[:i] {
-				err = errors.Join(err, os.RemoveAll(filepath.Join(x.dir, moved.Name())))
+	var moved []string
+	for _, e := range entries {
+		to := filepath.Join(x.dir, e.Name())
+		if x.there[e.Name()] {
+			continue
+		}
+		_, err := os.Lstat(to)
+		if err == nil {
+			err = x.has(e.Name() + " by now")
+		} else {
+			err = os.Rename(filepath.Join(x.staged.Path, e.Name()), to)
+		}
+		if err != nil {
+			for _, m := range moved {
+				err = errors.Join(err, os.RemoveAll(m))
 			}
 			return fmt.Errorf("write context: %w", err)
 		}
+		moved = append(moved, to)
 	}
 	return nil
 }

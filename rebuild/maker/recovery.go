@@ -50,7 +50,7 @@ func (x *Context) WriteRecovery(ctx context.Context, orders []Order, recoveries 
 			return fmt.Errorf("write context: %w", err)
 		}
 	}
-	return nil
+	return x.complete()
 }
 
 func writeRecovery(ctx context.Context, dir string, o Order, r *plan.Recovery, opt image.Options) error {
