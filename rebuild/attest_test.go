@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,6 +24,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"docker-flatten/rebuild/image"
 )
@@ -230,6 +232,122 @@ func TestAttestationLiesInTheLayout(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A statement leaves index.json with the image that it is about, once no name
+// means that any more. What others attached stays.
+func TestAttestationGoesWithItsImage(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "out")
+	run := func(name string, base int, attest bool) {
+		t.Helper()
+		source, _ := namedApp(t)
+		if _, err := Flatten(context.Background(), Options{Image: source, Output: &image.Ref{Transport: image.Layout, Path: dir, Name: name}, Base: keep(strconv.Itoa(base)), Attest: attest, Client: noEngine}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path, err := layout.Write(dir, empty.Index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	subjects := func() (list []string) {
+		t.Helper()
+		ix, err := path.ImageIndex()
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed, err := ix.IndexManifest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range listed.Manifests {
+			name := d.Annotations["org.opencontainers.image.ref.name"]
+			if d.ArtifactType != "" {
+				im, err := path.Image(d.Digest)
+				if err != nil {
+					t.Fatal(err)
+				}
+				m, err := im.Manifest()
+				if err != nil {
+					t.Fatal(err)
+				}
+				name = "about "
+				for _, other := range listed.Manifests {
+					if other.Digest == m.Subject.Digest {
+						name += other.Annotations["org.opencontainers.image.ref.name"]
+					}
+				}
+				if !strings.Contains(string(mustRaw(t, path, m.Layers[0].Digest)), "urn:docker-flatten") {
+					name = "others'"
+				}
+			}
+			list = append(list, name)
+		}
+		return list
+	}
+	check := func(want ...string) {
+		t.Helper()
+		if have := subjects(); !slices.Equal(have, want) {
+			t.Errorf("index.json has %q, want %q", have, want)
+		}
+	}
+	run("a", 1, true)
+	run("b", 1, false) // another name of the same image
+	check("a", "about ab", "b")
+	run("a", 2, true)
+	check("about b", "b", "a", "about a")
+	attachOthers(t, path, "b")
+	run("b", 2, false)
+	check("a", "about ab", "others'", "b")
+}
+
+// attachOthers lists what another program says of an image.
+func attachOthers(t *testing.T, path layout.Path, name string) {
+	t.Helper()
+	ix, err := path.ImageIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed, err := ix.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(listed.Manifests, func(d v1.Descriptor) bool {
+		return d.Annotations["org.opencontainers.image.ref.name"] == name
+	})
+	said, err := mutate.AppendLayers(mutate.MediaType(empty.Image, types.OCIManifestSchema1), static.NewLayer([]byte(`{"predicate":{}}`), "application/vnd.in-toto+json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject := listed.Manifests[at]
+	subject.Annotations = nil
+	if err := path.AppendImage(mutate.Subject(said, subject).(v1.Image), layout.WithAnnotations(nil)); err != nil {
+		t.Fatal(err)
+	}
+	// go-containerregistry lists no artifact type
+	file := filepath.Join(string(path), "index.json")
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := mutate.Subject(said, subject).(v1.Image).Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := `"digest": "` + digest.String() + `"`
+	changed := strings.Replace(string(raw), entry, entry+`, "artifactType": "application/vnd.in-toto+json"`, 1)
+	if changed == string(raw) {
+		t.Fatalf("no %s in %s", entry, raw)
+	}
+	writeFile(t, file, []byte(changed))
+}
+
+func mustRaw(t *testing.T, path layout.Path, digest v1.Hash) []byte {
+	t.Helper()
+	raw, err := path.Bytes(digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
 }
 
 func checkAttestedLayout(t *testing.T, dir string, source v1.Hash) {

@@ -214,9 +214,21 @@ func packageURL(name, platform string) string {
 	return u
 }
 
+// IsOurs tells whether a file is a statement that this program made.
+func IsOurs(file []byte) bool {
+	_, ours := subjectName(file)
+	return ours
+}
+
 // IsOf tells whether a file is a statement that this program made about a result
 // of the name.
 func IsOf(file []byte, name string) bool {
+	subject, ours := subjectName(file)
+	return ours && subject == name
+}
+
+// subjectName is what a statement of this program's calls its result.
+func subjectName(file []byte) (name string, ours bool) {
 	var s struct {
 		Subject []struct {
 			Name string `json:"name"`
@@ -227,5 +239,8 @@ func IsOf(file []byte, name string) bool {
 			} `json:"buildDefinition"`
 		} `json:"predicate"`
 	}
-	return json.Unmarshal(file, &s) == nil && s.Predicate.BuildDefinition.BuildType == BuildType && len(s.Subject) > 0 && s.Subject[0].Name == name
+	if json.Unmarshal(file, &s) != nil || s.Predicate.BuildDefinition.BuildType != BuildType || len(s.Subject) == 0 {
+		return "", false
+	}
+	return s.Subject[0].Name, true
 }

@@ -101,7 +101,7 @@ func (p *archivePlace) compare(ctx context.Context, ix *archive.Tar, w image.Wan
 	if err != nil {
 		return nil, false, err
 	}
-	get, err := indexJSON(nil, p.names.entries(old.Root(), attestation))
+	get, err := indexJSON(nil, p.names.entries(old.Root(), attestation), nil)
 	return old, bytes.Equal(have, get), err
 }
 

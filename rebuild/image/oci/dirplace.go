@@ -193,7 +193,7 @@ func (p *dirPlace) name(ctx context.Context, root v1.Descriptor, attestation *im
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, fail(fmt.Errorf("%s %w", indexFile, err))
 	}
-	index, err := indexJSON(old, p.names.entries(root, attestation))
+	index, err := indexJSON(old, p.names.entries(root, attestation), statementsIn(p.root))
 	if err != nil {
 		return false, fail(err)
 	}

@@ -13,9 +13,10 @@ import (
 )
 
 // indexJSON is a layout's index.json old, nil for none, with the entries added.
-// Images under other names stay; the same names now mean the new one. Nothing
-// changes where it has all of them.
-func indexJSON(old []byte, added []v1.Descriptor) ([]byte, error) {
+// Images under other names stay; the same names now mean the new one. A statement
+// of ours goes with the image that it is about: ours returns that one's digest, and
+// the zero Hash of anything else. Nothing changes where it has all of them.
+func indexJSON(old []byte, added []v1.Descriptor, ours func(v1.Descriptor) v1.Hash) ([]byte, error) {
 	fail := func(err error) ([]byte, error) { return nil, fmt.Errorf("index.json: %w", err) }
 	index, err := image.ParseDocument(old)
 	if err != nil {
@@ -31,6 +32,8 @@ func indexJSON(old []byte, added []v1.Descriptor) ([]byte, error) {
 	}
 	list := []json.RawMessage{}
 	there := 0
+	var stay []v1.Descriptor // what each of list is
+	gone := map[v1.Hash]bool{}
 	for _, raw := range had.Manifests {
 		var d v1.Descriptor
 		if err := json.Unmarshal(raw, &d); err != nil {
@@ -39,12 +42,24 @@ func indexJSON(old []byte, added []v1.Descriptor) ([]byte, error) {
 		if slices.ContainsFunc(added, func(a v1.Descriptor) bool { return a.Digest == d.Digest && sameName(a, d) }) {
 			there++
 		}
-		if !replaced(d, added) {
-			list = append(list, raw)
+		if replaced(d, added) {
+			gone[d.Digest] = true
+			continue
 		}
+		list, stay = append(list, raw), append(stay, d)
 	}
 	if len(old) > 0 && there == len(added) {
 		return old, nil
+	}
+	for _, d := range slices.Concat(stay, added) {
+		delete(gone, d.Digest) // it has another name, or is what is added
+	}
+	if len(gone) > 0 {
+		for i, d := range slices.Backward(stay) {
+			if gone[ours(d)] {
+				list = slices.Delete(list, i, i+1)
+			}
+		}
 	}
 	for _, d := range added {
 		raw, err := image.Marshal(d)

@@ -30,6 +30,6 @@ func records(b *image.Bundle, entries []v1.Descriptor, omit func(image.Item) boo
 			Write: func(ctx context.Context, w io.Writer) error { return it.WriteTo(ctx, w) },
 		})
 	}
-	index, err := indexJSON(nil, entries)
+	index, err := indexJSON(nil, entries, nil)
 	return append(list, archive.Doc("index.json", index)), err
 }
