@@ -39,7 +39,7 @@ func gateCases() []hostileCase {
 		gated("all-three", "a line for each", plain(), exceeds(`wasted`), "--max-size", "1B", "--max-layers", "1", "--max-waste", "0"),
 		gated("empty-image", "nothing is no waste, and no part of nothing", image{}, want{code: 0}, "--max-waste", "0%", "--max-size", "0", "--max-layers", "0"),
 		gated("empty-files", "nor is a division by no bytes at all", image{layers: []layer{of("a"), of("a")}}, survives(nil), "--max-waste", "0%"),
-		gated("sparse-16G", "a hole counts as what it says", holes(16<<30-1), exceeds(`too much`), "--max-size", "1GB"),
+		gated("sparse-2G", "a hole counts as what it says", holes(2<<30), exceeds(`too much`), "--max-size", "1GB"),
 		gated("size-limit-huge", "a limit so large that nothing reaches it", plain(), want{code: 0}, "--max-size", "8000PB"),
 		limit("size-overflow", "and one that wraps", "--max-size", "99999999999999999999EB"),
 		limit("size-infinite", "no number has no end", "--max-size", "inf"),
@@ -57,7 +57,7 @@ func gateCases() []hostileCase {
 		{name: "without-dry-run", why: "a gate is for a dry run", image: ptr(plain()), want: misused(`--dry-run`), args: []string{"--max-layers", "1"}},
 		{name: "platform-names", why: "a platform's name is in the line of its gate", layout: named("v8\x1b[2J\nhint: run rm -rf /"), want: exceeds(`too many`), args: []string{"--dry-run", "--max-layers", "1"}},
 		{name: "platform-name-long", why: "and may be long", layout: named(long("v8", 3000)), want: survives(nil), args: []string{"--dry-run", "--max-layers", "2"}},
-		{name: "300-platforms", why: "a line for each of many images", layout: platforms(300), want: exceeds(`too many`), args: []string{"--dry-run", "--max-layers", "1"}},
+		{name: "60-platforms", why: "a line for each of many images", layout: platforms(60), want: exceeds(`too many`), args: []string{"--dry-run", "--max-layers", "1"}},
 		{name: "1000-layers", why: "many layers that hide each other", build: func() image {
 			return image{layers: many(1000, func(i int) layer { return of(fmt.Sprint("f=", i), strings.Repeat("d/", i%50+1)) })}
 		}, want: exceeds(`wasted`), args: []string{"--dry-run", "--max-waste", "10%", "--max-layers", "100"}},

@@ -33,6 +33,9 @@ func checkRun(t *testing.T, r result, c command) {
 		t.Errorf("still ran after %v, with %d MiB", r.took.Round(1e8), r.peak>>20)
 		return
 	}
+	if !c.waits && r.cpu > c.allowed() {
+		t.Errorf("took %v of the processor's time, more than %v", r.cpu.Round(1e8), c.allowed())
+	}
 	if r.peak > memory {
 		t.Errorf("took %d MiB of memory, more than %d", r.peak>>20, memory>>20)
 	}

@@ -259,16 +259,12 @@ func socket(t *testing.T, h http.Handler) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}}
-	server.Start()
-	t.Cleanup(func() {
-		server.CloseClientConnections()
-		server.Close()
-	})
+	serve(t, &httptest.Server{Listener: l, Config: &http.Server{Handler: h}})
 	return "unix://" + filepath.Join(dir, "s")
 }
 
 func TestFaultEngine(t *testing.T) {
+	t.Parallel() // with what waits, too
 	for _, f := range engineFaults() {
 		t.Run(f.String(), func(t *testing.T) {
 			if testing.Short() && (f.always || f.request != 7) {

@@ -32,8 +32,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	// Many tests wait for a time-out or a back-off. What uses the processor is
-	// limited by working.
+	// Many tests wait for a time-out or a back-off: those of registries and engines
+	// run together, once all others are through. What uses the processor is limited
+	// by working.
 	if err := flag.Set("test.parallel", strconv.Itoa(parallelTests)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

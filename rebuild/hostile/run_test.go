@@ -20,9 +20,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The limits of a run that names none.
+// The limits of a run that names none. The time is the processor's; on a machine
+// that others use, too, a run may take patience times as long.
 const (
 	defaultTime   = 10 * time.Second
+	patience      = 4
 	defaultMemory = 256 << 20
 	// hardMemory is where the kernel refuses a run more memory, so that a bomb
 	// can't take the machine down.
@@ -63,15 +65,23 @@ type command struct {
 	args    []string
 	env     []string // added to a small environment
 	stdin   *os.File
-	stdout  *os.File // instead of being caught
-	closed  string   // shell redirections, such as ">&-"
-	limit   time.Duration
+	stdout  *os.File      // instead of being caught
+	closed  string        // shell redirections, such as ">&-"
+	limit   time.Duration // of the processor's time; of the clock's where the run waits
 	memory  int64
 	waits   bool   // the run mostly waits: it takes no share of the processor
 	gated   bool   // the image exceeds a gate: exit code 4
 	file    uint64 // RLIMIT_FSIZE, 0 = none
 	started func(process *os.Process)
 	watch   *watcher // answers its system calls
+}
+
+// allowed is the time that the run may take.
+func (c command) allowed() time.Duration {
+	if c.limit == 0 {
+		return defaultTime
+	}
+	return c.limit
 }
 
 // result is what came of it.
@@ -93,9 +103,7 @@ func (p *place) run(c command) result {
 		working <- struct{}{}
 		defer func() { <-working }()
 	}
-	if c.limit == 0 {
-		c.limit = defaultTime
-	}
+	c.limit = c.allowed()
 	cmd := exec.Command(program, c.args...)
 	if c.closed != "" {
 		cmd = exec.Command("/bin/sh", append([]string{"-c", `exec "$0" "$@" ` + c.closed, program}, c.args...)...)
@@ -132,7 +140,11 @@ func (p *place) run(c command) result {
 	peak, ended := watchMemory(pid)
 	var r result
 	var mu sync.Mutex
-	timer := time.AfterFunc(c.limit, func() {
+	wall := c.limit
+	if !c.waits {
+		wall *= patience
+	}
+	timer := time.AfterFunc(wall, func() {
 		mu.Lock()
 		defer mu.Unlock()
 		r.timedOut = true

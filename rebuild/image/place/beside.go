@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -117,6 +118,9 @@ func (s *saved) inIndex(ctx context.Context) []*image.Image {
 	}
 	var images []*image.Image
 	left := mostBeside
+	// What many entries list is read once: the cost is that of the bytes there are.
+	seen := map[v1.Hash]bool{}
+	have := map[v1.Hash]*image.Image{}
 	var walk func(index []byte, names []string, depth int)
 	walk = func(index []byte, names []string, depth int) {
 		var listed struct{ Manifests []v1.Descriptor }
@@ -127,13 +131,20 @@ func (s *saved) inIndex(ctx context.Context) []*image.Image {
 			if left--; left < 0 || ctx.Err() != nil {
 				return
 			}
-			raw, err := s.Document(ctx, d, largestBeside)
-			if err != nil {
-				continue
-			}
 			its := names
 			if depth == deepestBeside {
 				its = oci.Names(d)
+			}
+			if seen[d.Digest] {
+				if im := have[d.Digest]; im != nil {
+					im.Names = slices.Concat(im.Names, its)
+				}
+				continue
+			}
+			seen[d.Digest] = true
+			raw, err := s.Document(ctx, d, largestBeside)
+			if err != nil {
+				continue
 			}
 			if d.MediaType.IsIndex() {
 				walk(raw, its, depth-1)
@@ -149,7 +160,7 @@ func (s *saved) inIndex(ctx context.Context) []*image.Image {
 			}
 			if im := imageOf(config); im != nil {
 				im.ID, im.Names, im.Manifest = d.Digest.String(), its, m
-				images = append(images, im)
+				images, have[d.Digest] = append(images, im), im
 			}
 		}
 	}
@@ -171,11 +182,13 @@ func (s *saved) Around(ctx context.Context, manifest v1.Hash) []v1.Descriptor {
 	if err != nil {
 		return nil
 	}
-	left := mostBeside
+	left, seen := mostBeside, map[v1.Hash]bool{}
 	return around(raw, manifest, deepestBeside, func(d v1.Descriptor) ([]byte, error) {
-		if left--; left < 0 {
+		if seen[d.Digest] || left == 0 || ctx.Err() != nil {
 			return nil, io.EOF
 		}
+		seen[d.Digest] = true
+		left--
 		return s.Document(ctx, d, largestBeside)
 	})
 }
