@@ -18,7 +18,7 @@ type applier struct {
 	opaques []uint32
 	linked  bool // the directory just walked to lies beyond a symbolic link
 
-	// changed holds what inodes have become by later links to them.
+	// changed holds what inodes have become by later entries of their layer.
 	changed map[inodeKey]change
 	// lost is told of every name that goes, before it goes.
 	lost func(id uint32, deleted bool)
@@ -32,10 +32,14 @@ type inodeKey struct {
 	copy  bool
 }
 
-// change is an inode's state after links to it.
+// change is an inode's state after links to it, or a directory's that its layer
+// lists twice.
 type change struct {
-	entry   uint32  // whose owner, mode and times hold
-	records records // all that hold
+	uid, gid uint32
+	mode     uint32
+	mtime    int64
+	nsec     uint32
+	records  records
 }
 
 // at finds an entry by its number in the image.
@@ -121,6 +125,12 @@ func (a *applier) add(x *Index, e *entry) error {
 			return nil // engines pass over "./" of any kind
 		}
 		root := &a.nodes[0]
+		if root.flags&rootForm != 0 && !at.slash {
+			return nil // the layer has set the root's metadata
+		}
+		if root.flags&rootForm != 0 {
+			a.relist(root.entry, x, e)
+		}
 		root.entry, root.inode = a.entry, a.entry
 		if at.slash {
 			root.flags = root.flags&^implied | rootForm
@@ -131,7 +141,7 @@ func (a *applier) add(x *Index, e *entry) error {
 	if kind == nameInvalid {
 		return ErrWhiteout
 	}
-	if overlaysOwn(x.records(e), a.layer == 0) {
+	if kind == nameOrdinary && overlaysOwn(x.records(e), a.layer == 0) {
 		return ErrOverlay
 	}
 	parent, err := a.directory(dir, kind == nameOpaque)
@@ -153,11 +163,12 @@ func (a *applier) add(x *Index, e *entry) error {
 			return fmt.Errorf("path of %d bytes beyond symbolic links, %d are possible: %w", n+1+len(base), maxPath, ErrLimit)
 		}
 	}
-	inode, hides := a.entry, kind == nameWhiteout
+	inode, hides, reached := a.entry, kind == nameWhiteout, false
 	if at.kind == typeLink && !hides {
 		if inode, hides, err = a.target(x.link(e)); err != nil {
 			return err
 		}
+		reached = a.reached(x.link(e))
 	}
 	id, err := a.addChild(parent, base)
 	if err != nil {
@@ -177,7 +188,9 @@ func (a *applier) add(x *Index, e *entry) error {
 		return nil
 	}
 	if at.kind == typeLink {
-		a.relink(inode, x, e)
+		if err := a.relink(inode, x, e, reached); err != nil {
+			return err
+		}
 	}
 	if at.kind == typeDir {
 		if n := &a.nodes[id]; n.kind != directory {
@@ -187,8 +200,13 @@ func (a *applier) add(x *Index, e *entry) error {
 				return ErrTwice
 			}
 			a.remove(id, false)
-		} else if a.lost != nil {
-			a.lost(id, false)
+		} else {
+			if a.lost != nil {
+				a.lost(id, false)
+			}
+			if a.here(id) && n.flags&implied == 0 {
+				a.relist(n.entry, x, e)
+			}
 		}
 		a.set(id, directory, a.entry)
 		records := x.records(e)
@@ -380,29 +398,94 @@ func (a *applier) find(path string, own bool) uint32 {
 	return from
 }
 
+// reached is true if the name of a link's target leads to something other than a
+// symbolic link when the kernel follows it. Engines link the cleaned name, but take
+// mode and times from a link's header only where the name as it stands is found:
+// not "x/" for a file.
+func (a *applier) reached(name string) bool {
+	if simpleName(name) {
+		return true
+	}
+	if strings.HasSuffix(name, "/") {
+		name += "."
+	}
+	id := a.find(name, true)
+	if id == none {
+		return false
+	}
+	if n := &a.nodes[id]; n.kind == other && n.flags&pending == 0 {
+		_, link := a.symlink(n.inode)
+		return !link
+	}
+	return true
+}
+
 // relink notes what a link's header does to the inode.
-func (a *applier) relink(inode uint32, x *Index, e *entry) {
-	ix, ie := a.at(inode)
+func (a *applier) relink(inode uint32, x *Index, e *entry, reached bool) error {
 	key := a.key(inode, a.entry)
-	now, was := a.changed[key]
-	if !was {
-		now = change{entry: inode, records: ix.records(ie)}
+	ix, ie := a.at(inode)
+	kind := ix.attr(ie).kind
+	if kind == typeSymlink && reached && !simpleName(x.link(e)) {
+		return ErrLink // engines change what the symbolic link leads to
 	}
-	nx, ne := a.at(now.entry)
-	from, to := nx.attr(ne), x.attr(e)
-	next := x.records(e)
-	symlink := ix.attr(ie).kind == typeSymlink
-	if now.records != next {
-		a.steps += int64(len(now.records) + len(next))
+	was, by := a.stateOf(key), changeOf(x, e)
+	if was.records != by.records {
+		a.steps += int64(len(was.records) + len(by.records))
 	}
-	if from.mode == to.mode && from.uid == to.uid && from.gid == to.gid &&
-		(symlink || ne.mtime == e.mtime && ne.nsec == e.nsec) && now.records.sameXattrs(next) {
+	a.note(key, was, was.afterLink(by, kind, reached))
+	return nil
+}
+
+// relist notes what a second listing of a directory by its layer leaves of the
+// first: the extended attributes that it doesn't set itself.
+func (a *applier) relist(first uint32, x *Index, e *entry) {
+	was := a.stateOf(inodeKey{entry: first})
+	now := changeOf(x, e)
+	a.steps += int64(len(was.records) + len(now.records))
+	now.records = unite(was.records, now.records)
+	a.note(inodeKey{entry: a.entry}, changeOf(x, e), now)
+}
+
+// note keeps what has become of an inode.
+func (a *applier) note(key inodeKey, was, now change) {
+	if now == was {
 		return
 	}
 	if a.changed == nil {
 		a.changed = map[inodeKey]change{}
 	}
-	a.changed[key] = change{entry: a.entry, records: afterLink(now.records, next)}
+	a.changed[key] = now
+}
+
+// stateOf gives what has become of an inode so far.
+func (a *applier) stateOf(key inodeKey) change {
+	if c, ok := a.changed[key]; ok {
+		return c
+	}
+	x, e := a.at(key.entry)
+	return changeOf(x, e)
+}
+
+// changeOf is what an entry itself says.
+func changeOf(x *Index, e *entry) change {
+	at := x.attr(e)
+	return change{uid: at.uid, gid: at.gid, mode: at.mode, mtime: e.mtime, nsec: e.nsec, records: x.records(e)}
+}
+
+// afterLink is an inode's state after a link with a header of its own.
+func (c change) afterLink(link change, kind byte, reached bool) change {
+	c.uid, c.gid = link.uid, link.gid
+	if !c.records.sameXattrs(link.records) {
+		c.records = afterLink(c.records, link.records)
+	}
+	switch {
+	case kind == typeSymlink:
+	case reached:
+		c.mode, c.mtime, c.nsec = link.mode, link.mtime, link.nsec
+	default:
+		c.mode = afterChown(c.mode)
+	}
+	return c
 }
 
 // key tells an inode of the base from the copy that a name made by entry by has.

@@ -40,6 +40,7 @@ func (m *Merged) emit(ctx context.Context, to sink) (*emitter, error) {
 			name = "/"
 		}
 		h := headerOf(x, en)
+		a.changedTo(&h, inodeKey{entry: a.nodes[0].entry})
 		h.name, h.kind = name, typeDir
 		if err := e.put(&h); err != nil {
 			return nil, err
@@ -108,6 +109,7 @@ func (e *emitter) directory(id uint32) error {
 	n := &e.m.a.nodes[id]
 	x, en := e.m.a.at(n.entry)
 	h := headerOf(x, en)
+	e.m.a.changedTo(&h, inodeKey{entry: n.entry})
 	e.name = append(e.m.a.appendPath(e.name[:0], id), '/')
 	h.name = view(e.name)
 	e.paths++
@@ -237,15 +239,15 @@ func (e *emitter) node(id uint32) error {
 func (a *applier) state(n *node) (outHeader, *Index, *entry) {
 	x, e := a.at(n.inode)
 	h := headerOf(x, e)
-	if c, ok := a.changed[a.key(n.inode, n.entry)]; ok {
-		cx, ce := a.at(c.entry)
-		at := cx.attr(ce)
-		h.uid, h.gid, h.records = at.uid, at.gid, c.records
-		if h.kind != typeSymlink {
-			h.mode, h.mtime, h.nsec = at.mode, ce.mtime, ce.nsec
-		}
-	}
+	a.changedTo(&h, a.key(n.inode, n.entry))
 	return h, x, e
+}
+
+// changedTo brings a header up to what has become of the inode since.
+func (a *applier) changedTo(h *outHeader, key inodeKey) {
+	if c, ok := a.changed[key]; ok {
+		h.mode, h.uid, h.gid, h.mtime, h.nsec, h.records = c.mode, c.uid, c.gid, c.mtime, c.nsec, c.records
+	}
 }
 
 // headerOf gives an entry's header, but for its name.

@@ -67,20 +67,49 @@ func (s *stack) cellFacts(c cell) facts {
 
 // afterLink applies a link's header to the inode: moby's createTarFile sets
 // owner, xattrs, mode and times of the new name, which are the inode's. A
-// symbolic link only takes the owner and the xattrs. Setting the owner makes the
-// kernel drop the capability.
-func (s *stack) afterLink(inode, link uint32) {
+// symbolic link only takes the owner and the xattrs. So does any file if an lstat
+// of the target, by its name as the link's header has it, finds a symbolic link or
+// nothing. Setting the owner makes the kernel drop the capability and setuid.
+func (s *stack) afterLink(inode, link uint32, target string) error {
 	if s.layer >= len(s.layers) {
-		return // the layer being checked: each header must say what the image shows
+		return nil // the layer being checked: each header must say what the image shows
 	}
 	was, by := s.facts(inode), s.entryFacts(link)
 	s.steps += int64(len(was.records) + len(by.records))
 	now := was
 	now.uid, now.gid = by.uid, by.gid
-	if was.kind != typeSymlink {
+	there, symlink := true, was.kind == typeSymlink
+	if !simpleName(target) {
+		there, symlink = s.lstat(target)
+	}
+	switch {
+	case there && !symlink && was.kind == typeSymlink:
+		return ErrLink // chmod would follow the link
+	case there && !symlink:
 		now.mode, now.mtime, now.nsec = by.mode, by.mtime, by.nsec
+	case was.kind != typeSymlink:
+		now.mode = afterChown(was.mode)
 	}
 	now.records = afterLink(was.records, by.records)
+	s.become(inode, was, now)
+	return nil
+}
+
+// afterListing is for a directory that its layer lists a second time: what it got
+// by the first listing it keeps, unless the second sets it.
+func (s *stack) afterListing(first, second uint32) {
+	if s.layer >= len(s.layers) {
+		return // the layer being checked lists nothing twice
+	}
+	was, now := s.facts(first), s.entryFacts(second)
+	s.steps += int64(len(was.records) + len(now.records))
+	said := now
+	now.records = unite(was.records, now.records)
+	s.become(second, said, now)
+}
+
+// become notes what an inode is from now on.
+func (s *stack) become(inode uint32, was, now facts) {
 	if now == was {
 		return
 	}

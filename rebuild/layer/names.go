@@ -66,6 +66,12 @@ func plainName(name string) bool {
 	return true
 }
 
+// simpleName is true for the name of a link's target that the kernel follows to
+// just where its cleaned form leads.
+func simpleName(name string) bool {
+	return plainName(name) && !strings.HasSuffix(name, "/")
+}
+
 // rootApplies tells the two ways to name the root apart: moby's Unpack passes over
 // an entry whose cleaned name is ".", and applies any other ("/").
 func rootApplies(name string) bool { return path.Clean(name) != "." }

@@ -255,7 +255,7 @@ func (s *scanner) scanAny(p *plainReader, visit func(*header) error) error {
 			continue // engines ignore it
 		}
 		h = header{name: t.Name, link: t.Linkname}
-		if h.kind, err = entryKind(t.Typeflag); err != nil {
+		if h.kind, err = entryKind(t.Typeflag, t.Name); err != nil {
 			return s.fail(t.Name, err)
 		}
 		// Engines hand owners to the kernel, which takes 32 bits of them.
@@ -357,13 +357,17 @@ func (h *header) checkNames(raw string) error {
 }
 
 // entryKind maps a header's type to the kinds that layers hold. Engines refuse
-// the others.
-func entryKind(flag byte) (byte, error) {
+// the others, but for names at which they don't look at the type.
+func entryKind(flag byte, name string) (byte, error) {
 	switch flag {
 	case tar.TypeReg, '\x00', tar.TypeCont, tar.TypeGNUSparse:
 		return typeFile, nil
 	case tar.TypeLink, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo:
 		return flag, nil
+	}
+	_, base := splitName(cleanName(name))
+	if kind, _ := whiteoutName(base); kind != nameOrdinary || base == "" && !rootApplies(name) {
+		return typeFile, nil
 	}
 	return 0, fmt.Errorf("%w %q", ErrType, flag)
 }

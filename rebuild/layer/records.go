@@ -87,6 +87,35 @@ func afterLink(inode, link records) records {
 	return records(appendRecords(nil, merged, &scratch))
 }
 
+// unite gives the records of a directory that its layer lists twice: engines make
+// it once, and set the extended attributes of both listings.
+func unite(first, second records) records {
+	kept := first.xattrs()
+	if kept == "" || kept == second.xattrs() {
+		return second
+	}
+	merged := map[string]string{}
+	for _, r := range []records{kept, second} {
+		for r != "" {
+			var k, v string
+			k, v, r = r.next()
+			merged[k] = v
+		}
+	}
+	var scratch []string
+	return records(appendRecords(nil, merged, &scratch))
+}
+
+// afterChown is a mode once the owner has been set: the kernel drops setuid and, of
+// a program, setgid.
+func afterChown(mode uint32) uint32 {
+	mode &^= 0o4000
+	if mode&0o010 != 0 {
+		mode &^= 0o2000
+	}
+	return mode
+}
+
 // sameXattrs compares the extended attributes and nothing else.
 func (r records) sameXattrs(o records) bool {
 	if r == o {

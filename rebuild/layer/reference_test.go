@@ -86,7 +86,22 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 				}
 			}
 		}
+		name := path.Clean("/" + h.Name)
+		if name == "/" && n.kind != tar.TypeDir {
+			continue
+		}
+		if name == "/" {
+			if path.Clean(h.Name) != "." {
+				n.inherit(root.inode)
+				root.inode = n
+			}
+			continue
+		}
+		base := path.Base(name)
 		for k := range n.records {
+			if strings.HasPrefix(base, ".wh.") {
+				break
+			}
 			switch strings.TrimPrefix(k, "SCHILY.xattr.trusted.overlay.") {
 			case "redirect":
 				if ref.layers > 0 && n.records["SCHILY.xattr.trusted.overlay.opaque"] != "y" {
@@ -96,17 +111,6 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 				return nil, errors.New("overlayfs shows something else")
 			}
 		}
-		name := path.Clean("/" + h.Name)
-		if name == "/" && n.kind != tar.TypeDir {
-			continue
-		}
-		if name == "/" {
-			if path.Clean(h.Name) != "." {
-				root.inode = n
-			}
-			continue
-		}
-		base := path.Base(name)
 		mark := base == ".wh..wh..opq"
 		parent, err := walkPlain(root, strings.Split(path.Dir(name), "/"), true, mark)
 		if err != nil {
@@ -133,6 +137,7 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 		switch h.Typeflag {
 		case tar.TypeDir:
 			if old != nil && old.isDir() {
+				n.inherit(old.inode)
 				old.inode = n
 			} else {
 				parent.children[base] = &tnode{inode: n, children: map[string]*tnode{}}
@@ -150,8 +155,18 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 				continue
 			}
 			target.uid, target.gid = n.uid, n.gid
-			if target.kind != tar.TypeSymlink {
+			switch there := lstatPlain(root, h.Linkname); {
+			case target.kind == tar.TypeSymlink:
+				if there != 0 && there != tar.TypeSymlink {
+					return nil, errors.New("chmod follows the link")
+				}
+			case there != 0 && there != tar.TypeSymlink:
 				target.mode, target.mtime = n.mode, n.mtime
+			default:
+				target.mode &^= 0o4000
+				if target.mode&0o010 != 0 {
+					target.mode &^= 0o2000
+				}
 			}
 			delete(target.records, "SCHILY.xattr.security.capability")
 			for k, v := range n.records {
@@ -220,6 +235,37 @@ func walkPlain(root *tnode, parts []string, create, mark bool) (*tnode, error) {
 		trail = append(trail, next)
 	}
 	return trail[len(trail)-1], nil
+}
+
+// inherit leaves a directory that is listed again the xattrs that it has.
+func (n *inode) inherit(first *inode) {
+	for k, v := range first.records {
+		if _, set := n.records[k]; !set && strings.HasPrefix(k, "SCHILY.xattr.") {
+			n.records[k] = v
+		}
+	}
+}
+
+// lstatPlain is the type of what a path of a layer leads to as it stands; 0 for
+// nothing.
+func lstatPlain(root *tnode, name string) byte {
+	parts := strings.Split(name, "/")
+	last := parts[len(parts)-1]
+	dir, err := walkPlain(root, parts[:len(parts)-1], false, false)
+	if err != nil {
+		return 0
+	}
+	if last == "" || last == "." || last == ".." {
+		return tar.TypeDir
+	}
+	switch at := dir.children[last]; {
+	case at == nil:
+		return 0
+	case at.whiteout:
+		return tar.TypeChar
+	default:
+		return at.kind
+	}
 }
 
 // linked gives the inode that a hard link means, nil for a whiteout.

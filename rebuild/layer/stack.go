@@ -198,6 +198,12 @@ func (s *stack) unpack(it item) (uint32, error) {
 		return nowhere, nil // moby's Unpack skips "." before it looks at the type
 	}
 	if it.base == "" {
+		if s.root.applies {
+			if !it.slash {
+				return 0, nil // of no effect after one that has
+			}
+			s.afterListing(s.root.id, it.id)
+		}
 		s.root = rootCell{it.id, it.slash}
 		if it.slash {
 			s.mine[0].setgid = it.mode&0o2000 != 0
@@ -208,7 +214,7 @@ func (s *stack) unpack(it item) (uint32, error) {
 	if base == ".wh." || base == ".wh.." || base == ".wh..." {
 		return nowhere, ErrWhiteout
 	}
-	if it.strange {
+	if it.strange && !strings.HasPrefix(base, ".wh.") {
 		return nowhere, ErrOverlay
 	}
 	if base == ".wh..wh..opq" {
@@ -249,7 +255,9 @@ func (s *stack) unpack(it item) (uint32, error) {
 		if err != nil {
 			return nowhere, err
 		}
-		s.afterLink(inode, it.id)
+		if err := s.afterLink(inode, it.id, it.link); err != nil {
+			return nowhere, err
+		}
 	}
 	old := s.mine[at]
 	s.again = old.kind == cellDir || old.kind == cellFile
@@ -257,6 +265,9 @@ func (s *stack) unpack(it item) (uint32, error) {
 		opaque := it.opaque || (old.kind == cellDir || old.kind == cellMade) && old.opaque
 		if old.kind == cellFile {
 			s.clear(s.mine, at)
+		}
+		if old.kind == cellDir {
+			s.afterListing(old.inode, it.id)
 		}
 		s.put(at, cell{kind: cellDir, inode: it.id, opaque: opaque, setgid: it.mode&0o2000 != 0})
 		return at, nil
@@ -399,6 +410,51 @@ func (s *stack) linkTarget(name string) (uint32, error) {
 		s.linked[n] = f
 	}
 	return n, nil
+}
+
+// lstat is what the kernel says of a path in this layer as it stands, not cleaned:
+// whether there is something, and whether that is a symbolic link.
+func (s *stack) lstat(path string) (there, symlink bool) {
+	at, links := uint32(0), 0
+	for rest, more := path, true; more; {
+		var part string
+		part, rest, more = strings.Cut(rest, "/")
+		s.steps++
+		c := s.mine[at]
+		if c.kind != cellDir && c.kind != cellMade {
+			return false, false
+		}
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			if at != 0 {
+				at = s.places[at].parent
+			}
+			continue
+		}
+		if at = s.in(at, part, false); at == nowhere || s.mine[at].kind == cellNone {
+			return false, false
+		}
+		if s.mine[at].kind != cellFile {
+			continue
+		}
+		f := s.facts(s.mine[at].inode)
+		switch {
+		case f.kind != typeSymlink:
+		case !more:
+			return true, true
+		default:
+			if links++; links > maxLinks {
+				return false, false
+			}
+			if at = s.places[at].parent; strings.HasPrefix(f.link, "/") {
+				at = 0
+			}
+			rest = f.link + "/" + rest
+		}
+	}
+	return true, false
 }
 
 // below finds a path in what the lower layers show.
