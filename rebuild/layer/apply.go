@@ -16,7 +16,8 @@ type applier struct {
 	base    int // layers below this are the base's
 	whites  []uint32
 	opaques []uint32
-	linked  bool // the directory just walked to lies beyond a symbolic link
+	united  []uint32 // directories over ones that overlayfs shows something else for
+	linked  bool     // the directory just walked to lies beyond a symbolic link
 
 	// changed holds what inodes have become by later entries of their layer.
 	changed map[inodeKey]change
@@ -71,7 +72,7 @@ func (a *applier) here(id uint32) bool {
 func (a *applier) apply(i int) error {
 	x := a.layers[i]
 	a.layer = i
-	a.whites, a.opaques = a.whites[:0], a.opaques[:0]
+	a.whites, a.opaques, a.united = a.whites[:0], a.opaques[:0], a.united[:0]
 	root := &a.nodes[0]
 	root.layer = uint16(i)
 	root.flags = root.flags&^rootForm | implied
@@ -92,6 +93,11 @@ func (a *applier) apply(i int) error {
 		}
 		if err := a.check(); err != nil {
 			return a.fail("", err)
+		}
+	}
+	for _, id := range a.united {
+		if a.nodes[id].flags&strange != 0 && a.layer >= a.base {
+			return a.fail(a.path(id), ErrOverlay)
 		}
 	}
 	for _, id := range a.whites {
@@ -141,7 +147,8 @@ func (a *applier) add(x *Index, e *entry) error {
 	if kind == nameInvalid {
 		return ErrWhiteout
 	}
-	if kind == nameOrdinary && overlaysOwn(x.records(e), a.layer == 0) {
+	odd := kind == nameOrdinary && overlaysOwn(x.records(e), a.layer == 0)
+	if odd && a.layer >= a.base {
 		return ErrOverlay
 	}
 	parent, err := a.directory(dir, kind == nameOpaque)
@@ -201,6 +208,9 @@ func (a *applier) add(x *Index, e *entry) error {
 			}
 			a.remove(id, false)
 		} else {
+			if n.flags&strange != 0 {
+				a.united = append(a.united, id)
+			}
 			if a.lost != nil {
 				a.lost(id, false)
 			}
@@ -209,9 +219,10 @@ func (a *applier) add(x *Index, e *entry) error {
 			}
 		}
 		a.set(id, directory, a.entry)
+		a.flag(id, strange, odd || a.nodes[id].flags&strange != 0)
 		records := x.records(e)
-		a.nodes[id].dressed = a.layer < a.base &&
-			(at.mode&0o7777 != 0o755 || at.uid != 0 || at.gid != 0 || records != "" && records.xattrs() != "")
+		a.flag(id, dressed, a.layer < a.base &&
+			(at.mode&0o7777 != 0o755 || at.uid != 0 || at.gid != 0 || records != "" && records.xattrs() != ""))
 		if v, ok := records.get(overlayOpaque); ok && v == "y" {
 			a.mark(id)
 		}
@@ -219,6 +230,7 @@ func (a *applier) add(x *Index, e *entry) error {
 	}
 	a.remove(id, false)
 	a.set(id, other, inode)
+	a.flag(id, strange, odd)
 	return nil
 }
 
@@ -241,6 +253,13 @@ func (a *applier) whiteout(id uint32) {
 func (a *applier) mark(id uint32) {
 	if id != 0 {
 		a.opaques = append(a.opaques, id)
+	}
+}
+
+func (a *applier) flag(id uint32, f uint16, on bool) {
+	a.nodes[id].flags &^= f
+	if on {
+		a.nodes[id].flags |= f
 	}
 }
 
@@ -280,8 +299,13 @@ func (a *applier) directory(path string, marker bool) (uint32, error) {
 		case !a.here(id):
 			if n.kind != directory {
 				a.remove(id, false)
-			} else if a.lost != nil {
-				a.lost(id, false)
+			} else {
+				if n.flags&strange != 0 {
+					a.united = append(a.united, id)
+				}
+				if a.lost != nil {
+					a.lost(id, false)
+				}
 			}
 			if n.flags&pending != 0 {
 				a.mark(id)
@@ -515,14 +539,14 @@ func (a *applier) drop(id uint32, deleted bool) bool {
 		a.lost(id, deleted)
 	}
 	dir := n.kind == directory
-	n.kind, n.dressed = absent, false
-	n.flags = n.flags&^(pending|implied) | cut
+	n.kind = absent
+	n.flags = n.flags&^(pending|implied|dressed|strange) | cut
 	return dir
 }
 
 // sweep takes away what lower layers have below a directory.
 func (a *applier) sweep(id uint32) {
-	a.nodes[id].flags |= cut
+	a.nodes[id].flags = a.nodes[id].flags&^strange | cut
 	a.below(id, func(id uint32) bool {
 		n := &a.nodes[id]
 		if n.kind == absent {

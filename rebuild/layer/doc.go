@@ -36,14 +36,24 @@
 //   - A directory over a directory keeps the lower one's children and takes
 //     none of its metadata; every other entry replaces whatever was there.
 //   - A hard link's header acts on the inode: owner, mode and times become the
-//     link's, its xattrs are added, and changing the owner drops
-//     security.capability, as it does in the kernel.
+//     link's, its xattrs are added, and changing the owner drops setuid and
+//     security.capability, as it does in the kernel. Mode and times stay if the
+//     target's name isn't found as it stands, only once it is cleaned ("x/" for a
+//     file): moby looks at the target before it sets them.
+//   - A layer may list a path twice if it spells it otherwise ("a", "/a"; moby's
+//     load refuses it otherwise). The later entry counts, but a directory keeps the
+//     xattrs that only the first one sets, the root's among them. A directory after
+//     something else of that name is refused.
+//   - At a whiteout and an opaque marker only the name counts: no type, no xattrs.
 //   - The metadata of the root is that of the topmost layer: an entry named "/"
 //     there sets it, "./" and entries of lower layers don't.
 //   - Overlayfs's own xattrs act as if they were set on a mounted layer:
 //     trusted.overlay.opaque=y is an opaque marker. What redirect, metacopy and
-//     whiteout show depends on the kernel and its settings, so they are refused;
-//     the lowest layer has nothing below to redirect to, and keeps the first two.
+//     whiteout show depends on the kernel and its settings, so they are refused
+//     above the base, and so is a directory of an upper layer that unites with one
+//     for which the base has them. What no upper layer unites with shows whatever
+//     it showed. The lowest layer has nothing below to redirect to, and keeps the
+//     first two.
 //   - A sparse file is one with zeros in its holes, and is written with them:
 //     engines refuse the GNU form, and can't save an image again that they have
 //     loaded with a PAX one.

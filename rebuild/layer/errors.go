@@ -21,14 +21,16 @@ var (
 	// ErrType: an entry of a type that no layer may hold.
 	ErrType = errors.New("unknown entry type")
 	// ErrTwice: a layer lists a path as a directory after it has listed it as
-	// something else. Engines refuse every path that is listed twice.
+	// something else. Engines refuse every name that is listed twice; two spellings
+	// of a name they take.
 	ErrTwice = errors.New("listed as a directory and as something else")
 	// ErrLoop: an entry's path leads through more symbolic links than the 40 that
 	// Linux follows.
 	ErrLoop = errors.New("too many levels of symbolic links")
 	// ErrOverlay: an entry has an extended attribute with which overlayfs shows
-	// something else in its place (trusted.overlay.redirect, metacopy, whiteout).
-	// What that is depends on the kernel and its settings.
+	// something else in its place (trusted.overlay.redirect, metacopy, whiteout), or
+	// unites with such a directory of the base. What shows depends on the kernel and
+	// its settings.
 	ErrOverlay = errors.New("an attribute of overlayfs has something else shown here")
 	// ErrSource: the bytes of a layer are needed again and can't be had.
 	ErrSource = errors.New("layer cannot be read again")

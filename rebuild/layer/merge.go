@@ -92,6 +92,9 @@ func (m *Merged) boundary() {
 		n := &m.a.nodes[id]
 		n.flags &^= cut
 		m.was[id] = n.inode
+		if n.flags&strange != 0 {
+			n.flags |= wasStrange
+		}
 		if n.kind != absent {
 			n.flags |= inBase
 		}
@@ -124,6 +127,9 @@ func (m *Merged) opaque(n *node) bool {
 	if m.a.nodes[n.parent].flags&cut != 0 {
 		return false // the parent hides it already
 	}
+	if n.flags&wasStrange != 0 {
+		return true // who knows what is in it
+	}
 	for c := n.first; c != none; c = m.a.nodes[c].next {
 		if m.a.nodes[c].flags&inBase != 0 {
 			return true
@@ -135,7 +141,7 @@ func (m *Merged) opaque(n *node) bool {
 // differs is true for an unlisted directory that unites with one which the base
 // lists with other metadata.
 func (m *Merged) differs(n *node) bool {
-	return n.dressed && n.flags&baseDir != 0
+	return n.flags&(dressed|baseDir) == dressed|baseDir
 }
 
 // plan decides which entries go out, and where.

@@ -3,6 +3,7 @@ package layer
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -118,6 +119,66 @@ func TestMergeRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMergeAboveStrangePaths has what overlayfs shows something else for stay in the
+// base, as long as no upper layer has a directory there.
+func TestMergeAboveStrangePaths(t *testing.T) {
+	strange := of(
+		dirE("r").xattr("trusted.overlay.redirect", "/d"), file("r/k", "1"), dirE("m").xattr("trusted.overlay.metacopy", ""),
+		file("f", "").xattr("trusted.overlay.metacopy", ""), file("g", "").xattr("trusted.overlay.redirect", "/h"), link("g2", "g").xattr("trusted.overlay.metacopy", ""),
+		dirE("p"), dirE("p/r").xattr("trusted.overlay.redirect", "x"), dirE("x").xattr("trusted.overlay.opaque", "x"), file("x/w", "").xattr("trusted.overlay.whiteout", ""),
+		dirE("o").xattr("trusted.overlay.opaque", "y").xattr("trusted.overlay.redirect", "/d"),
+	)
+	for _, c := range []struct {
+		name    string
+		upper   [][]ent
+		refused bool
+	}{
+		{name: "nothing", upper: layers(of())},
+		{name: "a path beside", upper: layers(of(file("n", "1"), file("p/n", "2"), file("d/n", "3"), dirE("x").chmod(0o700), file("o/n", "4")), of(gone("d/n"), dirE("p")))},
+		{name: "whiteouts", upper: layers(of(gone("r"), gone("m"), gone("f"), gone("p/r"), gone("x/w"), opaque("o")))},
+		{name: "a whiteout, then a directory in the next layer", upper: layers(of(gone("r")), of(dirE("r"), file("r/n", "1")))},
+		{name: "files instead", upper: layers(of(file("r", "1"), symlink("m", "x"), fifo("p/r"), file("f", "2"), file("x/w", "3")))},
+		{name: "a file, then a directory in the next layer", upper: layers(of(file("r", "1")), of(file("r/n", "1")))},
+		{name: "a directory for a file", upper: layers(of(dirE("f"), file("g/n", "1")))},
+		{name: "the directory above hidden", upper: layers(of(gone("p")), of(file("p/r/n", "1")))},
+		{name: "the directory itself", upper: layers(of(dirE("r").chmod(0o700))), refused: true},
+		{name: "a file in it", upper: layers(of(file("r/n", "1"))), refused: true},
+		{name: "a whiteout in it", upper: layers(of(gone("p/r/n"))), refused: true},
+		{name: "an opaque directory instead", upper: layers(of(opaque("m"), dirE("r"), file("r/n", "1"), opaque("r")))},
+		{name: "a file in it, in a later layer", upper: layers(of(file("n", "1")), of(file("m/n", "1"))), refused: true},
+		{name: "an upper layer with such a path", upper: layers(strange), refused: true},
+		{name: "a whiteout by an xattr above", upper: layers(of(file("z", "").xattr("trusted.overlay.whiteout", ""))), refused: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			base := layers(of(dirE("d"), file("d/f", "1"), file("h", "2")), strange)
+			tars := tarsOf(t, append(base, c.upper...))
+			if !c.refused {
+				checkBase(t, tars, len(base))
+				return
+			}
+			idx := indexes(t, tars, false)
+			_, plain := applyAll(tars, len(base))
+			for what, err := range map[string]error{
+				"merge":     second(Merge(t.Context(), idx[:2], idx[2:])),
+				"verify":    second(NewVerifier(t.Context(), idx, len(base), VerifyOptions{})),
+				"reference": plain,
+			} {
+				if want := map[bool]error{true: errStrange, false: ErrOverlay}[what == "reference"]; !errors.Is(err, want) {
+					t.Errorf("%s: %v, want %v", what, err, want)
+				}
+			}
+		})
+	}
+}
+
+// TestMergeLowestRedirect keeps a redirect of the lowest layer in a result without
+// a base: nothing is below it there either.
+func TestMergeLowestRedirect(t *testing.T) {
+	tars := tarsOf(t, layers(of(dirE("d").xattr("trusted.overlay.redirect", "/e"), file("f", "").xattr("trusted.overlay.metacopy", "")), of(file("g", "1"))))
+	checkBase(t, tars, 0)
+	checkBase(t, tars, 1)
 }
 
 func second[T any](_ T, err error) error { return err }

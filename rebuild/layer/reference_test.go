@@ -36,6 +36,7 @@ type tnode struct {
 	children map[string]*tnode
 	opaque   bool
 	whiteout bool
+	strange  bool // overlayfs shows something else here
 }
 
 func newMade() *tnode {
@@ -98,18 +99,22 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 			continue
 		}
 		base := path.Base(name)
+		strange := false
 		for k := range n.records {
 			if strings.HasPrefix(base, ".wh.") {
 				break
 			}
 			switch strings.TrimPrefix(k, "SCHILY.xattr.trusted.overlay.") {
 			case "redirect":
-				if ref.layers > 0 && n.records["SCHILY.xattr.trusted.overlay.opaque"] != "y" {
-					return nil, errors.New("overlayfs shows something else")
-				}
-			case "metacopy", "whiteout":
-				return nil, errors.New("overlayfs shows something else")
+				strange = strange || ref.layers > 0 && n.records["SCHILY.xattr.trusted.overlay.opaque"] != "y"
+			case "metacopy":
+				strange = strange || ref.layers > 0
+			case "whiteout":
+				strange = true
 			}
+		}
+		if strange && copyInodes {
+			return nil, errStrange
 		}
 		mark := base == ".wh..wh..opq"
 		parent, err := walkPlain(root, strings.Split(path.Dir(name), "/"), true, mark)
@@ -142,6 +147,7 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 			} else {
 				parent.children[base] = &tnode{inode: n, children: map[string]*tnode{}}
 			}
+			parent.children[base].strange = parent.children[base].strange || strange
 			if n.records["SCHILY.xattr.trusted.overlay.opaque"] == "y" {
 				parent.children[base].opaque = true
 			}
@@ -300,10 +306,17 @@ func (ref *reference) linked(own *tnode, name string, copyInodes bool) (*inode, 
 	return nil, errors.New("link target not found")
 }
 
-// overlay lays one tree over another.
-func overlay(lower, upper *tnode) *tnode {
-	out := &tnode{inode: upper.inode, children: map[string]*tnode{}}
+var errStrange = errors.New("overlayfs shows something else")
+
+// overlay lays one tree over another. Above the base it panics with errStrange at a
+// directory over one that overlayfs shows something else for.
+func overlay(lower, upper *tnode, above bool) *tnode {
+	out := &tnode{inode: upper.inode, children: map[string]*tnode{}, strange: upper.strange}
 	if lower != nil && lower.isDir() && !upper.opaque {
+		if lower.strange && above {
+			panic(errStrange)
+		}
+		out.strange = out.strange || lower.strange
 		maps.Copy(out.children, lower.children)
 	}
 	for name, up := range upper.children {
@@ -312,7 +325,7 @@ func overlay(lower, upper *tnode) *tnode {
 		case up.whiteout:
 			delete(out.children, name)
 		case up.isDir():
-			out.children[name] = overlay(low, up)
+			out.children[name] = overlay(low, up, above)
 		default:
 			out.children[name] = up
 		}
@@ -321,13 +334,20 @@ func overlay(lower, upper *tnode) *tnode {
 }
 
 // apply puts a layer on the tree.
-func (ref *reference) apply(b []byte, copyInodes bool) error {
+func (ref *reference) apply(b []byte, copyInodes bool) (err error) {
+	defer func() {
+		if r := recover(); r == errStrange {
+			err = errStrange
+		} else if r != nil {
+			panic(r)
+		}
+	}()
 	up, err := ref.unpackPlain(b, copyInodes)
 	if err != nil {
 		return err
 	}
 	up.opaque = false // overlayfs unites the roots
-	ref.root = overlay(ref.root, up)
+	ref.root = overlay(ref.root, up, copyInodes)
 	ref.layers++
 	return nil
 }

@@ -32,6 +32,9 @@ type stack struct {
 
 	effort
 
+	odd     []uint32        // places that the layer has overlayfs show something else at
+	strange map[uint32]bool // such places of the layers so far
+
 	linked map[uint32]facts // what links have made of an inode, by its number
 	copies map[uint32]uint32
 	copied []uint32 // the base's inode of each copy; its number is copyBit plus the index
@@ -176,7 +179,7 @@ func (s *stack) begin(layer int) {
 	for _, at := range s.touched {
 		s.mine[at] = cell{}
 	}
-	s.touched = s.touched[:0]
+	s.touched, s.odd = s.touched[:0], s.odd[:0]
 	s.layer = layer
 	s.mine[0] = cell{kind: cellMade}
 	s.root.applies = false
@@ -214,7 +217,10 @@ func (s *stack) unpack(it item) (uint32, error) {
 	if base == ".wh." || base == ".wh.." || base == ".wh..." {
 		return nowhere, ErrWhiteout
 	}
-	if it.strange && !strings.HasPrefix(base, ".wh.") {
+	if strings.HasPrefix(base, ".wh.") {
+		it.strange = false // engines don't set the attributes of these
+	}
+	if it.strange && s.layer >= s.base {
 		return nowhere, ErrOverlay
 	}
 	if base == ".wh..wh..opq" {
@@ -240,6 +246,9 @@ func (s *stack) unpack(it item) (uint32, error) {
 	at := s.in(parent, base, true)
 	if at == nowhere {
 		return nowhere, ErrLimit
+	}
+	if it.strange {
+		s.odd = append(s.odd, at)
 	}
 	inode := it.id
 	if it.kind == typeLink {
@@ -523,9 +532,18 @@ func (s *stack) idle() []uint32 {
 }
 
 // lay puts the layer's directory over the view. Places are touched after their
-// parents.
-func (s *stack) lay() {
+// parents. Above the base it stops at a directory over one that overlayfs shows
+// something else for, and gives its place.
+func (s *stack) lay() uint32 {
 	for _, at := range s.touched {
+		if s.strange[at] {
+			switch k := s.view[at].kind; {
+			case k != cellDir && k != cellMade, s.mine[at].opaque, s.mine[at].kind == cellFile, s.mine[at].kind == cellWhiteout:
+				delete(s.strange, at)
+			case s.layer >= s.base && s.mine[at].kind != cellNone:
+				return at
+			}
+		}
 		switch c := s.mine[at]; c.kind {
 		case cellWhiteout:
 			s.clear(s.view, at)
@@ -540,4 +558,11 @@ func (s *stack) lay() {
 			s.view[at] = cell{kind: c.kind, inode: c.inode, setgid: c.setgid}
 		}
 	}
+	for _, at := range s.odd {
+		if s.strange == nil {
+			s.strange = map[uint32]bool{}
+		}
+		s.strange[at] = true
+	}
+	return nowhere
 }

@@ -18,14 +18,17 @@ const (
 )
 
 const (
-	inBase   uint8 = 1 << iota // the base shows this path …
-	baseDir                    // … as a directory
-	cut                        // nothing that the base has below this path shows
-	pending                    // the layer being applied has a whiteout here
-	implied                    // a directory that its layer made without listing it
-	visited                    // scratch for one traversal
-	rootForm                   // of the root: the top layer's entry has the form that engines apply
-	setgid                     // of an implied directory: made in one with the setgid bit, which it inherits
+	inBase     uint16 = 1 << iota // the base shows this path …
+	baseDir                       // … as a directory
+	cut                           // nothing that the base has below this path shows
+	pending                       // the layer being applied has a whiteout here
+	implied                       // a directory that its layer made without listing it
+	visited                       // scratch for one traversal
+	rootForm                      // of the root: the top layer's entry has the form that engines apply
+	setgid                        // of an implied directory: made in one with the setgid bit, which it inherits
+	dressed                       // the base lists this directory with other metadata than engines give one that they make
+	strange                       // the base has overlayfs show something else here …
+	wasStrange                    // … before any upper layer
 )
 
 // node is one path of the merged tree. Nodes are never freed: a path that is
@@ -33,13 +36,12 @@ const (
 type node struct {
 	parent, first, next uint32
 	text                uint32 // the last component, in tree.text
-	length              uint16
-	kind                nodeKind
-	flags               uint8
 	entry               uint32 // the entry that made this name; for an implied directory, the one that implied it
 	inode               uint32 // the entry that made the inode: differs from entry for hard links
+	length              uint16
 	layer               uint16 // the topmost layer that has this path
-	dressed             bool   // the base lists this directory with other metadata than engines give one that they make
+	flags               uint16
+	kind                nodeKind
 }
 
 // tree holds the paths of all layers in a flat slice, found through a hash table

@@ -75,7 +75,7 @@ func (s *stack) add(op string, i int) error {
 		at := x.attr(e)
 		dir, base := x.split(e)
 		it := item{id: s.starts[i] + uint32(k), dir: dir, base: base, kind: at.kind, mode: at.mode, slash: at.slash}
-		it.attributes(x.records(e), i)
+		it.attributes(x.records(e), i == 0)
 		if at.kind == typeLink {
 			it.link = x.link(e)
 		}
@@ -90,7 +90,9 @@ func (s *stack) add(op string, i int) error {
 			return &Error{Op: op, Layer: i, Path: x.name(e), Err: err}
 		}
 	}
-	s.lay()
+	if at := s.lay(); at != nowhere {
+		return &Error{Op: op, Layer: i, Path: s.path(at), Err: ErrOverlay}
+	}
 	return nil
 }
 
@@ -144,7 +146,7 @@ func (v *Verifier) check(ctx context.Context, r io.Reader) error {
 		}
 		dir, base := splitName(h.name)
 		it := item{id: next, dir: dir, base: base, kind: h.kind, mode: h.mode, slash: h.slash}
-		it.attributes(h.records, layer)
+		it.attributes(h.records, s.base == 0)
 		if h.kind == typeLink {
 			it.link = h.link
 		}
@@ -163,7 +165,9 @@ func (v *Verifier) check(ctx context.Context, r io.Reader) error {
 	for _, at := range s.idle() {
 		v.differ(at, "whiteout of nothing", "", "")
 	}
-	s.lay()
+	if at := s.lay(); at != nowhere {
+		v.differ(at, ErrOverlay.Error(), "", "")
+	}
 	v.compare(first)
 	return nil
 }
@@ -393,7 +397,7 @@ func sameRecords(want, have records, opt VerifyOptions, differ func(what, want, 
 // Documentation/filesystems/overlayfs.rst): an opaque directory has nothing of the
 // layers below; a redirect leads to another directory of them, and a metacopy to
 // another file; an xattr whiteout hides its name.
-func (it *item) attributes(r records, layer int) {
+func (it *item) attributes(r records, lowest bool) {
 	redirect := false
 	for r != "" {
 		var key, value string
@@ -402,9 +406,9 @@ func (it *item) attributes(r records, layer int) {
 		case "SCHILY.xattr.trusted.overlay.opaque":
 			it.opaque = value == "y"
 		case "SCHILY.xattr.trusted.overlay.redirect":
-			redirect = layer > 0
+			redirect = !lowest
 		case "SCHILY.xattr.trusted.overlay.metacopy":
-			it.strange = it.strange || layer > 0
+			it.strange = it.strange || !lowest
 		case "SCHILY.xattr.trusted.overlay.whiteout":
 			it.strange = true
 		}
