@@ -16,8 +16,11 @@ type applier struct {
 	base    int // layers below this are the base's
 	whites  []uint32
 	opaques []uint32
-	united  []uint32 // directories over ones that overlayfs shows something else for
-	linked  bool     // the directory just walked to lies beyond a symbolic link
+	acls    map[uint32]string // default ACLs of directories that the layer has
+	united  []uint32          // directories over ones that overlayfs shows something else for
+	linked  bool              // the directory just walked to lies beyond a symbolic link
+
+	inherited bool // a directory of an upper layer has a default ACL
 
 	// changed holds what inodes have become by later entries of their layer.
 	changed map[inodeKey]change
@@ -73,6 +76,7 @@ func (a *applier) apply(i int) error {
 	x := a.layers[i]
 	a.layer = i
 	a.whites, a.opaques, a.united = a.whites[:0], a.opaques[:0], a.united[:0]
+	clear(a.acls)
 	root := &a.nodes[0]
 	root.layer = uint16(i)
 	root.flags = root.flags&^rootForm | implied
@@ -140,6 +144,7 @@ func (a *applier) add(x *Index, e *entry) error {
 		root.entry, root.inode = a.entry, a.entry
 		if at.slash {
 			root.flags = root.flags&^implied | rootForm
+			a.make(0, x, e, "")
 		}
 		return nil
 	}
@@ -200,6 +205,7 @@ func (a *applier) add(x *Index, e *entry) error {
 		}
 	}
 	if at.kind == typeDir {
+		inherits := a.acls[parent]
 		if n := &a.nodes[id]; n.kind != directory {
 			if a.here(id) || n.kind == absent && n.entry != none && int(n.layer) == a.layer {
 				// A lower directory would show again, but the tree has forgotten it:
@@ -214,11 +220,15 @@ func (a *applier) add(x *Index, e *entry) error {
 			if a.lost != nil {
 				a.lost(id, false)
 			}
-			if a.here(id) && n.flags&implied == 0 {
-				a.relist(n.entry, x, e)
+			if a.here(id) {
+				inherits = "" // it is there already
+				if n.flags&implied == 0 {
+					a.relist(n.entry, x, e)
+				}
 			}
 		}
 		a.set(id, directory, a.entry)
+		a.make(id, x, e, inherits)
 		a.flag(id, strange, odd || a.nodes[id].flags&strange != 0)
 		records := x.records(e)
 		a.flag(id, dressed, a.layer < a.base &&
@@ -230,6 +240,9 @@ func (a *applier) add(x *Index, e *entry) error {
 	}
 	a.remove(id, false)
 	a.set(id, other, inode)
+	if at.kind != typeLink && at.kind != typeSymlink {
+		a.make(id, x, e, a.acls[parent])
+	}
 	a.flag(id, strange, odd)
 	return nil
 }
@@ -309,6 +322,9 @@ func (a *applier) directory(path string, marker bool) (uint32, error) {
 			}
 			if n.flags&pending != 0 {
 				a.mark(id)
+			}
+			if a.acls[from] != "" {
+				return none, ErrACL
 			}
 			n.kind, n.entry, n.inode, n.layer = directory, a.entry, none, uint16(a.layer)
 			n.flags = n.flags&^(setgid|pending) | implied
@@ -468,6 +484,29 @@ func (a *applier) relist(first uint32, x *Index, e *entry) {
 	a.steps += int64(len(was.records) + len(now.records))
 	now.records = unite(was.records, now.records)
 	a.note(inodeKey{entry: a.entry}, changeOf(x, e), now)
+}
+
+// make notes the ACLs of what the layer being applied makes in a directory with a
+// default ACL, "" for none. What the base makes is of no consequence: its layers
+// stay as they are.
+func (a *applier) make(id uint32, x *Index, e *entry, inherits string) {
+	if a.layer < a.base || inherits == "" && len(a.acls) == 0 && !x.records(e).hasACL() {
+		return
+	}
+	dir := x.attr(e).kind == typeDir
+	key := inodeKey{entry: a.entry}
+	was := a.stateOf(key)
+	now := was
+	now.records = was.records.made(inherits, dir)
+	a.note(key, was, now)
+	delete(a.acls, id)
+	if acl, ok := now.records.get(defaultACL); ok && dir {
+		if a.acls == nil {
+			a.acls = map[uint32]string{}
+		}
+		a.acls[id] = acl
+		a.inherited = true
+	}
 }
 
 // note keeps what has become of an inode.

@@ -45,6 +45,11 @@
 //     xattrs that only the first one sets, the root's among them. A directory after
 //     something else of that name is refused.
 //   - At a whiteout and an opaque marker only the name counts: no type, no xattrs.
+//   - What a layer makes in a directory of its own takes the directory's default
+//     ACL (system.posix_acl_default), unless its entry sets others: the order of
+//     entries counts. The merged layer lists directories first, so it spells out
+//     which ACLs its entries have and, in such a directory, have not. A directory
+//     that no entry lists is refused there: its very mode would come from the ACL.
 //   - The metadata of the root is that of the topmost layer: an entry named "/"
 //     there sets it, "./" and entries of lower layers don't.
 //   - Overlayfs's own xattrs act as if they were set on a mounted layer:

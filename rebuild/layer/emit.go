@@ -110,6 +110,7 @@ func (e *emitter) directory(id uint32) error {
 	x, en := e.m.a.at(n.entry)
 	h := headerOf(x, en)
 	e.m.a.changedTo(&h, inodeKey{entry: n.entry})
+	h.records = h.records.unmade(e.m.defaultACL(n.parent), h.mode, true)
 	e.name = append(e.m.a.appendPath(e.name[:0], id), '/')
 	h.name = view(e.name)
 	e.paths++
@@ -179,7 +180,7 @@ func (e *emitter) implied(id uint32) error {
 	}
 	a := e.m.a
 	n := &a.nodes[id]
-	if e.m.portable || e.m.listed || !e.m.differs(n) || a.setgid(id) != a.setgid(n.parent) {
+	if e.m.portable || e.m.listed || !e.m.differs(n) || a.setgid(id) != a.setgid(n.parent) || e.m.defaultACL(n.parent) != "" {
 		if kind, _ := whiteoutName(a.component(n)); kind == nameOrdinary {
 			return e.madeDirectory(id)
 		}
@@ -200,7 +201,21 @@ func (e *emitter) madeDirectory(id uint32) error {
 	if e.m.a.setgid(id) {
 		mode |= 0o2000
 	}
-	return e.put(&outHeader{name: view(e.name), kind: typeDir, mode: mode, mtime: en.mtime, nsec: en.nsec})
+	acls := records("").unmade(e.m.defaultACL(e.m.a.nodes[id].parent), mode, true)
+	return e.put(&outHeader{name: view(e.name), kind: typeDir, mode: mode, mtime: en.mtime, nsec: en.nsec, records: acls})
+}
+
+// defaultACL is that of a directory of the merged layer, "" for none.
+func (m *Merged) defaultACL(id uint32) string {
+	n := &m.a.nodes[id]
+	if !m.a.inherited || !m.upper(n) || n.flags&implied != 0 {
+		return ""
+	}
+	x, e := m.a.at(n.entry)
+	h := headerOf(x, e)
+	m.a.changedTo(&h, inodeKey{entry: n.entry})
+	acl, _ := h.records.get(defaultACL)
+	return acl
 }
 
 // node puts out one path.
@@ -221,6 +236,9 @@ func (e *emitter) node(id uint32) error {
 	h.name = view(e.name)
 	e.paths++
 	first := e.m.primary(n)
+	if first == id && h.kind != typeSymlink {
+		h.records = h.records.unmade(e.m.defaultACL(n.parent), h.mode, false)
+	}
 	if first != id {
 		e.target = a.appendPath(e.target[:0], first)
 		h.link, h.kind, h.size, h.major, h.minor = view(e.target), typeLink, 0, 0, 0

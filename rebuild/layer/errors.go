@@ -32,6 +32,9 @@ var (
 	// unites with such a directory of the base. What shows depends on the kernel and
 	// its settings.
 	ErrOverlay = errors.New("an attribute of overlayfs has something else shown here")
+	// ErrACL: a directory that its layer doesn't list, in one to which the layer gives
+	// a default ACL, whose permissions it takes.
+	ErrACL = errors.New("an unlisted directory takes a default ACL")
 	// ErrSource: the bytes of a layer are needed again and can't be had.
 	ErrSource = errors.New("layer cannot be read again")
 	// ErrChanged: a source no longer has the bytes that were indexed.

@@ -2,6 +2,7 @@ package layer
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -84,7 +85,33 @@ func afterLink(inode, link records) records {
 		}
 	}
 	var scratch []string
-	return records(appendRecords(nil, merged, &scratch))
+	return records(appendRecords(nil, merged, &scratch)).settled()
+}
+
+// with gives the records with one set.
+func (r records) with(key, value string) records {
+	m := r.all()
+	m[key] = value
+	var scratch []string
+	return records(appendRecords(nil, m, &scratch))
+}
+
+// without gives the records but for one.
+func (r records) without(key string) records {
+	m := r.all()
+	delete(m, key)
+	var scratch []string
+	return records(appendRecords(nil, m, &scratch))
+}
+
+func (r records) all() map[string]string {
+	m := map[string]string{}
+	for r != "" {
+		var k, v string
+		k, v, r = r.next()
+		m[k] = v
+	}
+	return m
 }
 
 // unite gives the records of a directory that its layer lists twice: engines make
@@ -92,18 +119,12 @@ func afterLink(inode, link records) records {
 func unite(first, second records) records {
 	kept := first.xattrs()
 	if kept == "" || kept == second.xattrs() {
-		return second
+		return second.settled()
 	}
-	merged := map[string]string{}
-	for _, r := range []records{kept, second} {
-		for r != "" {
-			var k, v string
-			k, v, r = r.next()
-			merged[k] = v
-		}
-	}
+	merged := kept.all()
+	maps.Copy(merged, second.all())
 	var scratch []string
-	return records(appendRecords(nil, merged, &scratch))
+	return records(appendRecords(nil, merged, &scratch)).settled()
 }
 
 // afterChown is a mode once the owner has been set: the kernel drops setuid and, of

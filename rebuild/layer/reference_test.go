@@ -94,6 +94,7 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 		if name == "/" {
 			if path.Clean(h.Name) != "." {
 				n.inherit(root.inode)
+				n.settle()
 				root.inode = n
 			}
 			continue
@@ -143,8 +144,10 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 		case tar.TypeDir:
 			if old != nil && old.isDir() {
 				n.inherit(old.inode)
+				n.settle()
 				old.inode = n
 			} else {
+				n.madeIn(parent.inode)
 				parent.children[base] = &tnode{inode: n, children: map[string]*tnode{}}
 			}
 			parent.children[base].strange = parent.children[base].strange || strange
@@ -180,16 +183,44 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 					target.records[k] = v
 				}
 			}
+			target.settle()
 			parent.children[base] = &tnode{inode: target}
 		case tar.TypeSymlink:
 			n.link = h.Linkname
 			parent.children[base] = &tnode{inode: n}
 		case tar.TypeChar, tar.TypeBlock:
 			n.device = fmt.Sprint(h.Devmajor, ":", h.Devminor)
+			n.madeIn(parent.inode)
 			parent.children[base] = &tnode{inode: n}
 		default:
+			n.madeIn(parent.inode)
 			parent.children[base] = &tnode{inode: n}
 		}
+	}
+}
+
+// madeIn gives a new file what a default ACL of its directory passes on.
+func (n *inode) madeIn(dir *inode) {
+	const access, others = "SCHILY.xattr.system.posix_acl_access", "SCHILY.xattr.system.posix_acl_default"
+	if acl, ok := dir.records[others]; ok {
+		if _, own := n.records[access]; !own {
+			n.records[access] = acl
+		}
+		if _, own := n.records[others]; !own && n.kind == tar.TypeDir {
+			n.records[others] = acl
+		}
+	}
+	n.settle()
+}
+
+// settle drops the ACLs that say nothing: three entries are a mode.
+func (n *inode) settle() {
+	const access, others = "SCHILY.xattr.system.posix_acl_access", "SCHILY.xattr.system.posix_acl_default"
+	if l := len(n.records[access]); l == 4 || l == 4+3*8 {
+		delete(n.records, access)
+	}
+	if len(n.records[others]) == 4 {
+		delete(n.records, others)
 	}
 }
 
@@ -218,6 +249,9 @@ func walkPlain(root *tnode, parts []string, create, mark bool) (*tnode, error) {
 		case next == nil || next.whiteout:
 			if !create {
 				return nil, errors.New("not found")
+			}
+			if at.records["SCHILY.xattr.system.posix_acl_default"] != "" {
+				return nil, errors.New("takes a default ACL")
 			}
 			dir := newMade()
 			dir.mode |= at.mode & 0o2000

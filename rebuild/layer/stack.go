@@ -32,8 +32,10 @@ type stack struct {
 
 	effort
 
-	odd     []uint32        // places that the layer has overlayfs show something else at
-	strange map[uint32]bool // such places of the layers so far
+	acls    map[uint32]string // default ACLs of directories in mine
+	xattrs  records           // that the entry just unpacked gives what it makes
+	odd     []uint32          // places that the layer has overlayfs show something else at
+	strange map[uint32]bool   // such places of the layers so far
 
 	linked map[uint32]facts // what links have made of an inode, by its number
 	copies map[uint32]uint32
@@ -86,6 +88,7 @@ type item struct {
 	slash   bool
 	opaque  bool
 	strange bool // has an xattr of overlayfs's own that shows something else
+	records records
 }
 
 func newStack(ctx context.Context, layers []*Index, base int) *stack {
@@ -180,6 +183,7 @@ func (s *stack) begin(layer int) {
 		s.mine[at] = cell{}
 	}
 	s.touched, s.odd = s.touched[:0], s.odd[:0]
+	clear(s.acls)
 	s.layer = layer
 	s.mine[0] = cell{kind: cellMade}
 	s.root.applies = false
@@ -208,7 +212,9 @@ func (s *stack) unpack(it item) (uint32, error) {
 			s.afterListing(s.root.id, it.id)
 		}
 		s.root = rootCell{it.id, it.slash}
+		s.xattrs = it.records
 		if it.slash {
+			s.create(0, &it, "")
 			s.mine[0].setgid = it.mode&0o2000 != 0
 		}
 		return 0, nil
@@ -275,9 +281,14 @@ func (s *stack) unpack(it item) (uint32, error) {
 		if old.kind == cellFile {
 			s.clear(s.mine, at)
 		}
+		acl := s.acls[parent]
+		if old.kind == cellDir || old.kind == cellMade {
+			acl = "" // passes on only when a directory is made
+		}
 		if old.kind == cellDir {
 			s.afterListing(old.inode, it.id)
 		}
+		s.create(at, &it, acl)
 		s.put(at, cell{kind: cellDir, inode: it.id, opaque: opaque, setgid: it.mode&0o2000 != 0})
 		return at, nil
 	}
@@ -285,7 +296,36 @@ func (s *stack) unpack(it item) (uint32, error) {
 		s.clear(s.mine, at)
 	}
 	s.put(at, cell{kind: cellFile, inode: inode})
+	s.create(at, &it, s.acls[parent])
 	return at, nil
+}
+
+// create notes what ACLs an entry gives to what it makes in a directory with a
+// default ACL. What it gives is in s.xattrs then.
+func (s *stack) create(at uint32, it *item, acl string) {
+	s.xattrs = it.records
+	if s.layer < s.base || it.kind == typeSymlink || len(s.acls) == 0 && !it.records.hasACL() {
+		return
+	}
+	delete(s.acls, at)
+	switch {
+	case it.kind == typeLink:
+		s.xattrs = it.records.settled()
+	case s.layer == len(s.layers):
+		s.xattrs = it.records.made(acl, it.kind == typeDir)
+	default:
+		was := s.facts(it.id)
+		now := was
+		now.records = was.records.made(acl, it.kind == typeDir)
+		s.become(it.id, was, now)
+		s.xattrs = now.records
+	}
+	if d, ok := s.xattrs.get(defaultACL); ok && it.kind == typeDir {
+		if s.acls == nil {
+			s.acls = map[uint32]string{}
+		}
+		s.acls[at] = d
+	}
 }
 
 // opaque marks the layer's directory at a path as opaque, and makes it if there is
@@ -368,6 +408,9 @@ func (s *stack) walk(path string, create bool) (uint32, error) {
 		case cellNone, cellWhiteout:
 			if !create {
 				return nowhere, ErrLink
+			}
+			if s.acls[at] != "" {
+				return nowhere, ErrACL
 			}
 			// mkdir in a setgid directory passes the bit on.
 			s.put(next, cell{kind: cellMade, inode: nowhere, opaque: c.kind == cellWhiteout, setgid: s.mine[at].setgid})

@@ -198,6 +198,7 @@ func (v *Verifier) entry(at uint32, h *header) {
 		kind: h.kind, mode: h.mode, uid: h.uid, gid: h.gid, major: h.major, minor: h.minor, size: h.size, hash: h.hash,
 		mtime: h.mtime, nsec: h.nsec, link: h.link, uname: h.uname, gname: h.gname, records: h.records, digest: h.digest,
 	}
+	have.records = s.xattrs
 	if at == 0 {
 		switch {
 		case v.root.id == nowhere:
@@ -398,6 +399,7 @@ func sameRecords(want, have records, opt VerifyOptions, differ func(what, want, 
 // layers below; a redirect leads to another directory of them, and a metacopy to
 // another file; an xattr whiteout hides its name.
 func (it *item) attributes(r records, lowest bool) {
+	it.records = r
 	redirect := false
 	for r != "" {
 		var key, value string
