@@ -24,11 +24,12 @@ type hostileCase struct {
 	tar    []byte       // a file
 	make   func(p *place) string
 
-	args []string // options beside -q, -o and the input; nil = --base 1 for two layers or more
-	ref  string   // which image of the input: the input's path and this are the argument
-	want want
-	slow bool // left out by -short
-	loud bool // without -q: everything for people is printed
+	args  []string // options beside -q, -o and the input; nil = --base 1 for two layers or more
+	keeps string   // a text that the result's config has, to the letter
+	ref   string   // which image of the input: the input's path and this are the argument
+	want  want
+	slow  bool // left out by -short
+	loud  bool // without -q: everything for people is printed
 
 	time   time.Duration
 	memory int64
@@ -92,6 +93,8 @@ var hostileCases = sync.OnceValue(func() map[string][]hostileCase {
 		"config":   configCases(),
 		"history":  historyCases(),
 		"gate":     gateCases(),
+		"document": documentCases(),
+		"saved":    savedCases(),
 		"terminal": terminalCases(),
 		"line":     lineCases(),
 	}
@@ -175,7 +178,7 @@ func (c hostileCase) run(t *testing.T) {
 				t.Errorf("a forged instruction in the Dockerfile: %s", short(forged))
 			}
 		}
-		if c.want.shows == nil || !slices.Contains(args, "out/image.tar") {
+		if c.want.shows == nil && c.keeps == "" || !slices.Contains(args, "out/image.tar") {
 			return
 		}
 		got, err := readFiles(p.path("out/image.tar"))
@@ -188,7 +191,12 @@ func (c hostileCase) run(t *testing.T) {
 			t.Errorf("the result: %v", err)
 			return
 		}
-		sameImage(t, *c.want.shows, im)
+		if !strings.Contains(string(im.document), c.keeps) {
+			t.Errorf("the config has lost %s: %s", short(c.keeps), short(string(im.document)))
+		}
+		if c.want.shows != nil {
+			sameImage(t, *c.want.shows, im)
+		}
 		return
 	}
 	checkUnchanged(t, before, p.listing())

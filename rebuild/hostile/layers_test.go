@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"crypto/sha512"
 	"fmt"
 	"io"
 	"maps"
@@ -27,6 +28,8 @@ func must(err error) {
 
 func hex(b []byte) string    { return fmt.Sprintf("%x", sha256.Sum256(b)) }
 func digest(b []byte) string { return "sha256:" + hex(b) }
+
+func sha512Of(b []byte) string { return fmt.Sprintf("sha512:%x", sha512.Sum512(b)) }
 
 // entry is one entry of a layer.
 type entry struct {

@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/hex"
 	"hash"
 	"io"
@@ -14,6 +15,16 @@ import (
 func DigestOf(b []byte) v1.Hash {
 	sum := sha256.Sum256(b)
 	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}
+}
+
+// digestLike is the digest of b by the algorithm of another one, where it is one of
+// the two that OCI registers. By any other it is sha256's, which then differs.
+func digestLike(other v1.Hash, b []byte) v1.Hash {
+	if other.Algorithm == "sha512" {
+		sum := sha512.Sum512(b)
+		return v1.Hash{Algorithm: "sha512", Hex: hex.EncodeToString(sum[:])}
+	}
+	return DigestOf(b)
 }
 
 func sumOf(h hash.Hash) v1.Hash {
