@@ -95,6 +95,8 @@ var hostileCases = sync.OnceValue(func() map[string][]hostileCase {
 		"gate":     gateCases(),
 		"document": documentCases(),
 		"saved":    savedCases(),
+		"layer":    layerCases(),
+		"place":    placeCases(),
 		"terminal": terminalCases(),
 		"line":     lineCases(),
 	}
