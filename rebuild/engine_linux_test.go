@@ -278,8 +278,19 @@ var fraction = regexp.MustCompile(`(\d\d:\d\d)\.\d+Z`)
 
 // treeInSeconds is the image's tree with times of whole seconds: what a builder
 // leaves in the engine's directories has finer ones, which no layer of the image
-// carries.
+// carries. With containerd's image store it is nil: a snapshot of what the classic
+// builder made holds the files that its container was started with, too, and what
+// nothing ran of has no snapshot. There rebuild/layer compares trees.
 func treeInSeconds(t *testing.T, cli *client.Client, name string, since time.Time) map[string]string {
+	t.Helper()
+	info, err := cli.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(info.DriverStatus, [2]string{"driver-type", "io.containerd.snapshotter.v1"}) {
+		t.Logf("%s: its tree isn't compared: snapshots of containerd's image store aren't what the layers say", name)
+		return nil
+	}
 	tree := imagetest.Tree(t, cli, name, since)
 	for p, line := range tree {
 		tree[p] = fraction.ReplaceAllString(line, "${1}Z")
@@ -409,7 +420,7 @@ func TestEngineBuildsTheWrittenContext(t *testing.T) {
 					}
 					defer removeImage(cli, rebuilt)
 					var want []string
-					if name == goneWorkdir {
+					if name == goneWorkdir && tree != nil {
 						want = []string{"/gone: is new"}
 					}
 					if diff := imagetest.DiffTrees(tree, treeInSeconds(t, cli, rebuilt, since)); !slices.Equal(diff, want) {

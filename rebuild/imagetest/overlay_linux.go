@@ -1,10 +1,13 @@
 package imagetest
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,6 +16,8 @@ import (
 	"time"
 
 	"github.com/docker/docker/client"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,24 +26,14 @@ import (
 // owner, mtime, contents or target or device, xattrs, and of which other path it
 // is a hard link. A time at or after since, of a directory, is only "now": the
 // engine made it. So is a root's that has a fraction of a second, which no layer
-// said. The engine must use overlay2, and the test must be root.
+// said. The engine must use overlay2 or containerd's overlayfs, and the test must be
+// root.
 func Tree(t testing.TB, cli *client.Client, image string, since time.Time) map[string]string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("not root: cannot mount the engine's layers")
 	}
-	info, err := cli.ImageInspect(t.Context(), image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.GraphDriver.Name != "overlay2" {
-		t.Skipf("the engine's store is %s: only overlay2 can be mounted from outside", info.GraphDriver.Name)
-	}
-	data := info.GraphDriver.Data
-	dirs := []string{data["UpperDir"]}
-	if low := data["LowerDir"]; low != "" {
-		dirs = append(dirs, strings.Split(low, ":")...)
-	}
+	dirs := directories(t, cli, image)
 	// t.TempDir has the test's name in its path, and a comma in that would end
 	// the option.
 	temp, err := os.MkdirTemp("", "docker-flatten-overlay-")
@@ -96,6 +91,84 @@ func Tree(t testing.TB, cli *client.Client, image string, since time.Time) map[s
 		t.Fatal(err)
 	}
 	return tree
+}
+
+// directories are where an engine on this machine has an image's layers, the
+// uppermost first.
+func directories(t testing.TB, cli *client.Client, image string) []string {
+	t.Helper()
+	inspect, err := cli.ImageInspect(t.Context(), image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch inspect.GraphDriver.Name {
+	case "overlay2":
+		data := inspect.GraphDriver.Data
+		dirs := []string{data["UpperDir"]}
+		if low := data["LowerDir"]; low != "" {
+			dirs = append(dirs, strings.Split(low, ":")...)
+		}
+		return dirs
+	case "overlayfs":
+		return snapshot(t, cli, inspect.RootFS.Layers)
+	}
+	t.Skipf("the engine's store is %s: only overlay2 and overlayfs can be mounted from outside", inspect.GraphDriver.Name)
+	return nil
+}
+
+// snapshot asks the engine's containerd, which alone knows which directory is
+// which layer's. Its ctr is part of it.
+func snapshot(t testing.TB, cli *client.Client, diffIDs []string) []string {
+	t.Helper()
+	ctr, err := exec.LookPath("ctr")
+	if err != nil {
+		t.Skip("the engine has containerd's image store, and there is no ctr to ask it for the layers' directories")
+	}
+	info, err := cli.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Containerd == nil {
+		t.Skip("the engine has containerd's image store, and doesn't say where its containerd is")
+	}
+	var chain []digest.Digest
+	for _, id := range diffIDs {
+		chain = append(chain, digest.Digest(id))
+	}
+	do := func(args ...string) ([]byte, error) {
+		args = append([]string{"--address", info.Containerd.Address, "--namespace", info.Containerd.Namespaces.Containers, "snapshots", "--snapshotter", "overlayfs"}, args...)
+		cmd := exec.Command(ctr, args...)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return nil, fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, stderr.Bytes())
+		}
+		return out, nil
+	}
+	view := fmt.Sprintf("docker-flatten-test-%d-%d", os.Getpid(), time.Now().UnixNano())
+	out, err := do("view", "--mounts", view, identity.ChainID(chain).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	do("rm", view) // which containerd's own collector may have done before
+	var mounts []struct {
+		Type, Source string
+		Options      []string
+	}
+	if err := json.Unmarshal(out, &mounts); err != nil || len(mounts) != 1 {
+		t.Fatalf("%s is not one mount: %v", out, err)
+	}
+	if mounts[0].Type == "bind" { // a single layer
+		return []string{mounts[0].Source}
+	}
+	for _, o := range mounts[0].Options {
+		if low, ok := strings.CutPrefix(o, "lowerdir="); ok {
+			return strings.Split(low, ":")
+		}
+	}
+	t.Fatalf("%s names no layers", out)
+	return nil
 }
 
 func describe(p string, st *unix.Stat_t, since time.Time) (string, error) {

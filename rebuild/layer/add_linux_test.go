@@ -82,18 +82,21 @@ func (e *engine) add(t *testing.T, name string, stack [][]ent) {
 	if len(removals) > 0 {
 		from = append(from, removed(t, tars[0], removals))
 	}
+	defer e.remove(context.WithoutCancel(t.Context()), tars)
+	defer e.remove(context.WithoutCancel(t.Context()), from)
+	if err := e.load(t.Context(), [][][]byte{tars}); err != nil && e.containerd {
+		t.Logf("%s: not compared: containerd refuses the original", name)
+		return
+	}
 	if err := e.load(t.Context(), [][][]byte{tars, from}); err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, show(stack))
 	}
-	defer e.remove(context.WithoutCancel(t.Context()), tars)
-	defer e.remove(context.WithoutCancel(t.Context()), from)
-	_, id := imageDoc(from)
 	var c bytes.Buffer
 	w := tar.NewWriter(&c)
 	for _, f := range []struct {
 		name string
 		b    []byte
-	}{{"Dockerfile", []byte("FROM " + id + "\nADD layer.tar /\n")}, {"layer.tar", layer.Bytes()}} {
+	}{{"Dockerfile", []byte("FROM " + nameOf(from) + "\nADD layer.tar /\n")}, {"layer.tar", layer.Bytes()}} {
 		w.WriteHeader(&tar.Header{Name: f.name, Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(f.b))})
 		w.Write(f.b)
 	}
@@ -123,8 +126,7 @@ func (e *engine) add(t *testing.T, name string, stack [][]ent) {
 		}
 	}
 	defer e.cli.ImageRemove(context.WithoutCancel(t.Context()), built, image.RemoveOptions{Force: true, PruneChildren: true})
-	_, original := imageDoc(tars)
-	if !e.same(t, name, e.mounted(t, original), e.mounted(t, built)) {
+	if !e.same(t, name, tars, e.tree(t, tars), e.mounted(t, built)) {
 		t.Logf("%s\nremoved %q, portable:\n%s", show(stack), removals, listing(t, layer.Bytes()))
 	}
 }

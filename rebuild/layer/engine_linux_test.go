@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -26,16 +27,25 @@ import (
 type engine struct {
 	cli   *client.Client
 	since time.Time
+	// It has containerd's image store, which takes some layers that others refuse,
+	// and refuses others. doc.go says where it shows something else.
+	containerd bool
 }
 
 func needEngine(t *testing.T) *engine {
 	t.Helper()
 	// An engine may still have a layer, and its directories' times, from a run
 	// that was cut off.
-	return &engine{imagetest.Engine(t), time.Now().AddDate(0, 0, -1)}
+	e := &engine{cli: imagetest.Engine(t), since: time.Now().AddDate(0, 0, -1)}
+	info, err := e.cli.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.containerd = slices.Contains(info.DriverStatus, [2]string{"driver-type", "io.containerd.snapshotter.v1"})
+	return e
 }
 
-// imageDoc is a configuration for layers, and the image's ID.
+// imageDoc is a configuration for layers, and its digest.
 func imageDoc(tars [][]byte) (doc []byte, id string) {
 	var diffs []string
 	for _, b := range tars {
@@ -48,7 +58,14 @@ func imageDoc(tars [][]byte) (doc []byte, id string) {
 	return doc, fmt.Sprintf("sha256:%x", sha256.Sum256(doc))
 }
 
-// load puts images into the engine, without names, with one request.
+// nameOf is what load calls the image of these layers. Its ID is another in each
+// kind of store.
+func nameOf(tars [][]byte) string {
+	_, id := imageDoc(tars)
+	return "flatten-test/layers:" + id[7:]
+}
+
+// load puts images into the engine with one request.
 func (e *engine) load(ctx context.Context, images [][][]byte) error {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -69,7 +86,7 @@ func (e *engine) load(ctx context.Context, images [][][]byte) error {
 	var list []manifest
 	for _, tars := range images {
 		doc, id := imageDoc(tars)
-		m := manifest{Config: id[7:] + ".json"}
+		m := manifest{Config: id[7:] + ".json", RepoTags: []string{nameOf(tars)}}
 		put(m.Config, doc)
 		for _, l := range tars {
 			name := fmt.Sprintf("%x.tar", sha256.Sum256(l))
@@ -95,28 +112,27 @@ func (e *engine) load(ctx context.Context, images [][][]byte) error {
 	if err != nil {
 		return err
 	}
-	if bytes.Contains(answer, []byte(`"error"`)) {
+	// a containerd store has the image then, but can't run it
+	if bytes.Contains(answer, []byte(`"error"`)) || bytes.Contains(answer, []byte("Error unpacking")) {
 		return fmt.Errorf("load: %s", bytes.TrimSpace(answer))
 	}
 	return nil
 }
 
 func (e *engine) remove(ctx context.Context, tars [][]byte) {
-	_, id := imageDoc(tars)
-	e.cli.ImageRemove(ctx, id, image.RemoveOptions{Force: true, PruneChildren: true})
+	e.cli.ImageRemove(ctx, nameOf(tars), image.RemoveOptions{Force: true, PruneChildren: true})
 }
 
 // tree describes every path of the image of the given layers as the engine
 // mounts it.
 func (e *engine) tree(t *testing.T, tars [][]byte) map[string]string {
 	t.Helper()
-	_, id := imageDoc(tars)
-	return e.mounted(t, id)
+	return e.mounted(t, nameOf(tars))
 }
 
-func (e *engine) mounted(t *testing.T, id string) map[string]string {
+func (e *engine) mounted(t *testing.T, name string) map[string]string {
 	t.Helper()
-	return imagetest.Tree(t, e.cli, id, e.since)
+	return imagetest.Tree(t, e.cli, name, e.since)
 }
 
 // engineCase is a stack and the merged form of it over one base.
@@ -143,25 +159,44 @@ func (e *engine) compare(t *testing.T, cases []engineCase) {
 			}
 		}()
 		if err := e.load(t.Context(), images); err != nil {
+			loaded := part[:0:0]
 			for _, c := range part { // which one?
-				for what, im := range map[string][][]byte{"original": c.original, "result": c.merged} {
-					if err := e.load(t.Context(), [][][]byte{im}); err != nil {
-						t.Errorf("%s: %s: %v\n%s", c.name, what, err, c.text)
+				if err := e.load(t.Context(), [][][]byte{c.original}); err != nil {
+					if e.containerd {
+						t.Logf("%s: not compared: containerd refuses the original", c.name)
+						continue
 					}
+					t.Errorf("%s: original: %v\n%s", c.name, err, c.text)
+				} else if err := e.load(t.Context(), [][][]byte{c.merged}); err != nil {
+					t.Errorf("%s: result: %v\n%s", c.name, err, c.text)
 				}
+				loaded = append(loaded, c)
 			}
-			t.FailNow()
+			if t.Failed() {
+				t.FailNow()
+			}
+			part = loaded
 		}
 		for _, c := range part {
-			if !e.same(t, c.name, e.tree(t, c.original), e.tree(t, c.merged)) {
+			if !e.same(t, c.name, c.original, e.tree(t, c.original), e.tree(t, c.merged)) {
 				t.Logf("%s\nmerged:\n%s", c.text, listing(t, c.merged[len(c.merged)-1]))
 			}
 		}
 	}
 }
 
-// same compares two mounted trees.
-func (e *engine) same(t *testing.T, name string, want, have map[string]string) bool {
+// same compares two mounted trees of an image with these layers.
+func (e *engine) same(t *testing.T, name string, tars [][]byte, want, have map[string]string) bool {
+	t.Helper()
+	if e.containerd { // such a directory has other metadata there
+		for p := range unlisted(tars) {
+			for _, tree := range []map[string]string{want, have} {
+				if strings.HasPrefix(tree[p], "4") {
+					tree[p] = "a directory"
+				}
+			}
+		}
+	}
 	ok := true
 	for _, p := range slices.Sorted(maps.Keys(want)) {
 		w, h := want[p], have[p]
@@ -224,16 +259,49 @@ func engineOf(t *testing.T, name string, stack [][]ent, bases ...int) []engineCa
 	return out
 }
 
+// unlisted are the directories that a layer has entries in and doesn't list.
+func unlisted(tars [][]byte) map[string]bool {
+	all := map[string]bool{}
+	for _, b := range tars {
+		listed := map[string]bool{"/": true}
+		parents := map[string]bool{}
+		for r := tar.NewReader(bytes.NewReader(b)); ; {
+			h, err := r.Next()
+			if err != nil {
+				break
+			}
+			p := path.Clean("/" + h.Name)
+			listed[p] = h.Typeflag == tar.TypeDir
+			for p != "/" {
+				p = path.Dir(p)
+				parents[p] = true
+			}
+		}
+		for p := range parents {
+			all[p] = all[p] || !listed[p]
+		}
+	}
+	maps.DeleteFunc(all, func(_ string, un bool) bool { return !un })
+	return all
+}
+
 // TestEngineCases has a real engine judge the named cases, those that it loads.
 func TestEngineCases(t *testing.T) {
 	e := needEngine(t)
 	var cases []engineCase
 	for _, c := range stackCases {
+		if c.graphs && e.containerd {
+			t.Logf("%s: not compared: containerd unpacks the original otherwise", c.name)
+			continue
+		}
 		if c.refused {
 			tars := tarsOf(t, c.layers)
-			if err := e.load(t.Context(), [][][]byte{tars}); err == nil {
+			err := e.load(t.Context(), [][][]byte{tars})
+			e.remove(t.Context(), tars)
+			if err == nil && e.containerd {
+				cases = append(cases, engineOf(t, c.name, c.layers, 0)...)
+			} else if err == nil {
 				t.Errorf("%s: the engine loads the original, which was said to be refused", c.name)
-				e.remove(t.Context(), tars)
 			}
 			continue
 		}
