@@ -227,7 +227,9 @@ var stackCases = []stackCase{
 	{name: "link of a file in a setgid directory", layers: layers(of(dirE("d").chmod(0o2755).chown(0, 7)), of(file("d/e/f", "1"), link("d/e/g", "d/e/f"))),
 		shows: "d/ d/e/ d/e/f=1 d/e/g&d/e/f"},
 	{name: "unlisted directories inherit setgid", layers: layers(of(file("g", "1")), of(dirE("d").chmod(0o2755), file("d/e/f/h", "1")), of(dirE("d"))),
-		shows: "d/ d/e/ d/e/f/ d/e/f/h=1 g=1", writes: "d/ d/e/ d/e/f/ d/e/f/h"},
+		shows: "d/ d/e/ d/e/f/ d/e/f/h=1 g=1", writes: "d/ d/e/ d/e/f/h"},
+	{name: "unlisted directories in one with setgid are left to the engine", layers: layers(of(file("g", "1")), of(dirE("d").chmod(0o2755).chown(0, 7), file("d/e/f/h", "1"), gone("d/u/w")), of(file("z", "1"))),
+		shows: "d/ d/e/ d/e/f/ d/e/f/h=1 d/u/ g=1 z=1", writes: "d/ d/u/ d/e/f/h z"},
 	{name: "a directory gets setgid after an unlisted one was made in it", layers: layers(of(file("g", "1")), of(file("d/e/h", "1"), dirE("d").chmod(0o2755))),
 		shows: "d/ d/e/ d/e/h=1 g=1", writes: "d/ d/e/ d/e/h"},
 

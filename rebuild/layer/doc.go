@@ -19,8 +19,9 @@
 //     metadata, or has something else there. So say engines with a graph driver;
 //     containerd copies the metadata of the topmost lower layer that has the
 //     directory. The merged layer lists such a parent, and all agree, unless the
-//     base lists it with other metadata and no upper layer lists it: left
-//     unlisted, it shows on each engine what the original shows there.
+//     base lists it with other metadata and no upper layer lists it, or it is in a
+//     directory with the setgid bit, of which engines pass on the bit or the group:
+//     left unlisted, it shows on each engine what the original shows there.
 //   - A symbolic link that a layer itself has created is followed in the
 //     parents of its later entries; one that only a lower layer has is not: it
 //     is replaced by a directory.

@@ -169,18 +169,20 @@ func (e *emitter) erase(id uint32) error {
 }
 
 // implied puts out a directory that no layer lists, so that no engine has to make
-// it up. One case is left to the engine, as it was in the original layer: where
-// the base shows the directory with other metadata. Engines with a graph driver
-// make a new one then, and containerd copies the base's. Even that is listed if
-// it would come out otherwise: for an ADD, which keeps the metadata of a directory
-// that exists, and if its parent has got or lost the setgid bit since.
+// it up. Two cases are left to the engine, as they were in the original layer: where
+// the base shows the directory with other metadata (engines with a graph driver
+// make a new one then, and containerd copies the base's), and in a directory with
+// the setgid bit (most engines leave the new one the bit that it inherits, but not
+// the group; moby's next ones do it the other way round). Even these are listed if they
+// would come out otherwise: for an ADD, which keeps the metadata of a directory
+// that exists, and if the parent has got or lost the setgid bit since.
 func (e *emitter) implied(id uint32) error {
 	if e.isDone(id) {
 		return nil
 	}
 	a := e.m.a
 	n := &a.nodes[id]
-	if e.m.portable || e.m.listed || !e.m.differs(n) || a.setgid(id) != a.setgid(n.parent) || e.m.defaultACL(n.parent) != "" {
+	if e.m.portable || e.m.listed || !e.m.differs(n) && !a.setgid(id) || a.setgid(id) != a.setgid(n.parent) || e.m.defaultACL(n.parent) != "" {
 		if kind, _ := whiteoutName(a.component(n)); kind == nameOrdinary {
 			return e.madeDirectory(id)
 		}
