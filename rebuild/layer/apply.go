@@ -206,8 +206,9 @@ func (a *applier) add(x *Index, e *entry) error {
 	}
 	if at.kind == typeDir {
 		inherits := a.acls[parent]
+		a.touch(id)
 		if n := &a.nodes[id]; n.kind != directory {
-			if a.here(id) || n.kind == absent && n.entry != none && int(n.layer) == a.layer {
+			if int(n.layer) == a.layer && n.flags&overDir != 0 {
 				// A lower directory would show again, but the tree has forgotten it:
 				// the first of the two entries has hidden it.
 				return ErrTwice
@@ -238,6 +239,7 @@ func (a *applier) add(x *Index, e *entry) error {
 		}
 		return nil
 	}
+	a.touch(id)
 	a.remove(id, false)
 	a.set(id, other, inode)
 	if at.kind != typeLink && at.kind != typeSymlink {
@@ -276,6 +278,14 @@ func (a *applier) flag(id uint32, f uint16, on bool) {
 	}
 }
 
+// touch notes what lower layers have at a path, before the layer puts something
+// there.
+func (a *applier) touch(id uint32) {
+	if n := &a.nodes[id]; int(n.layer) != a.layer {
+		a.flag(id, overDir, n.kind == directory)
+	}
+}
+
 func (a *applier) set(id uint32, kind nodeKind, inode uint32) {
 	n := &a.nodes[id]
 	n.kind, n.entry, n.inode, n.layer = kind, a.entry, inode, uint16(a.layer)
@@ -310,6 +320,7 @@ func (a *applier) directory(path string, marker bool) (uint32, error) {
 		case marker && path == "" && !a.here(id) && n.flags&pending != 0:
 			return none, nil
 		case !a.here(id):
+			a.touch(id)
 			if n.kind != directory {
 				a.remove(id, false)
 			} else {

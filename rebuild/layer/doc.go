@@ -44,7 +44,7 @@
 //   - A layer may list a path twice if it spells it otherwise ("a", "/a"; moby's
 //     load refuses it otherwise). The later entry counts, but a directory keeps the
 //     xattrs that only the first one sets, the root's among them. A directory after
-//     something else of that name is refused.
+//     something else of that name is refused if a lower layer has one, too.
 //   - At a whiteout and an opaque marker only the name counts: no type, no xattrs.
 //   - What a layer makes in a directory of its own takes the directory's default
 //     ACL (system.posix_acl_default), unless its entry sets others: the order of

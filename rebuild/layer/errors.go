@@ -21,7 +21,7 @@ var (
 	// ErrType: an entry of a type that no layer may hold.
 	ErrType = errors.New("unknown entry type")
 	// ErrTwice: a layer lists a path as a directory after it has listed it as
-	// something else. Engines refuse every name that is listed twice; two spellings
+	// something else, and lower layers have a directory there. Engines refuse every name that is listed twice; two spellings
 	// of a name they take.
 	ErrTwice = errors.New("listed as a directory and as something else")
 	// ErrLoop: an entry's path leads through more symbolic links than the 40 that

@@ -101,11 +101,13 @@ func TestMergeRefuses(t *testing.T) {
 		{"link to a directory", of(dirE("d"), link("a", "d")), "merge layer 2: a: hard link target not found"},
 		{"link to itself", of(link("a", "a")), "merge layer 2: a: hard link target not found"},
 		{"entry below a file of its layer", of(file("f", ""), file("f/g", "")), "merge layer 2: f/g: parent is not a directory"},
-		{"directory after a file of the same name", of(file("d", ""), dirE("d")), "merge layer 2: d: listed as a directory and as something else"},
+		{"directory after a file of the same name", of(file("low", ""), dirE("low")), "merge layer 2: low: listed as a directory and as something else"},
+		{"directory after a link to a whiteout", of(file("low/f", ""), gone("q"), link("/low", "q"), dirE("../low")), "merge layer 2: low: listed as a directory and as something else"},
+		{"directory after a file after a directory", of(file("low/f", ""), file("/low", ""), dirE("../low")), "merge layer 2: low: listed as a directory and as something else"},
 		{"entry below a loop", of(symlink("l", "m"), symlink("m", "l"), file("l/g", "")), "merge layer 2: l/g: too many levels of symbolic links"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			idx := indexes(t, [][]byte{tarOf(t, file("base", "")), tarOf(t, c.layer...)}, false)
+			idx := indexes(t, [][]byte{tarOf(t, file("base", ""), dirE("low")), tarOf(t, c.layer...)}, false)
 			for what, err := range map[string]error{
 				"merge":  second(Merge(t.Context(), idx[:1], idx[1:])),
 				"verify": second(NewVerifier(t.Context(), idx, 1, VerifyOptions{})),

@@ -29,6 +29,7 @@ const (
 	dressed                       // the base lists this directory with other metadata than engines give one that they make
 	strange                       // the base has overlayfs show something else here …
 	wasStrange                    // … before any upper layer
+	overDir                       // lower layers have a directory where the topmost layer that has the path put something
 )
 
 // node is one path of the merged tree. Nodes are never freed: a path that is
