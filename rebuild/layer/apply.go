@@ -156,7 +156,7 @@ func (a *applier) add(x *Index, e *entry) error {
 	if odd && a.layer >= a.base {
 		return ErrOverlay
 	}
-	parent, err := a.directory(dir, kind == nameOpaque)
+	parent, err := a.directory(dir, kind)
 	if err != nil {
 		return err
 	}
@@ -167,6 +167,9 @@ func (a *applier) add(x *Index, e *entry) error {
 		}
 		return nil
 	case nameWhiteout:
+		if parent == none {
+			return nil
+		}
 		base = hidden
 	}
 	if a.linked {
@@ -294,8 +297,9 @@ func (a *applier) set(id uint32, kind nodeKind, inode uint32) {
 
 // directory finds a directory by its path, following links that this layer
 // made, and makes it part of this layer. For an opaque marker it gives none if
-// this layer has something else there: the marker changes nothing then.
-func (a *applier) directory(path string, marker bool) (uint32, error) {
+// this layer has something else there, and for a marker or a whiteout if it is
+// below a whiteout of this layer: they change nothing then.
+func (a *applier) directory(path string, purpose nameKind) (uint32, error) {
 	from, hops := uint32(0), 0
 	a.linked = false
 	for path != "" {
@@ -317,7 +321,7 @@ func (a *applier) directory(path string, marker bool) (uint32, error) {
 		}
 		n := &a.nodes[id]
 		switch {
-		case marker && path == "" && !a.here(id) && n.flags&pending != 0:
+		case purpose != nameOrdinary && !a.here(id) && n.flags&pending != 0:
 			return none, nil
 		case !a.here(id):
 			a.touch(id)
@@ -345,7 +349,7 @@ func (a *applier) directory(path string, marker bool) (uint32, error) {
 		case n.kind == other:
 			target, ok := a.symlink(n.inode)
 			if !ok {
-				if marker && path == "" {
+				if purpose == nameOpaque && path == "" {
 					return none, nil
 				}
 				return none, ErrNotDirectory

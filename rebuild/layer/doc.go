@@ -30,7 +30,9 @@
 //     A whiteout followed by a directory entry of the same name leaves just the
 //     directory, which then unites with the lower one. An opaque marker in the
 //     root directory does nothing: overlayfs unites the roots of all layers.
-//     Nor does one where its layer has a file or a whiteout for a directory.
+//     Nor does one where its layer has a file or a whiteout for a directory, nor
+//     anything that deletes below a whiteout of its layer: some tools write that,
+//     podman takes it, and moby and containerd refuse it.
 //     Other names of aufs (".wh..wh.plnk") are whiteouts of ".wh.plnk".
 //   - A hard link to a name that its own layer has a whiteout for is one more
 //     whiteout: engines write it as a device, and link that.

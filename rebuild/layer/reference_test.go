@@ -118,7 +118,13 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 			return nil, errStrange
 		}
 		mark := base == ".wh..wh..opq"
-		parent, err := walkPlain(root, strings.Split(path.Dir(name), "/"), true, mark)
+		parent, err := walkPlain(root, strings.Split(path.Dir(name), "/"), true, mark, false)
+		if err == errBelowWhiteout && strings.HasPrefix(base, ".wh.") {
+			continue
+		}
+		if err == errBelowWhiteout { // engines refuse it
+			parent, err = walkPlain(root, strings.Split(path.Dir(name), "/"), true, false, true)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -224,9 +230,12 @@ func (n *inode) settle() {
 	}
 }
 
+var errBelowWhiteout = errors.New("below a whiteout")
+
 // walkPlain goes to a directory through symbolic links of the same tree. To mark
-// what is there it gives nil for anything but a directory.
-func walkPlain(root *tnode, parts []string, create, mark bool) (*tnode, error) {
+// what is there it gives nil for anything but a directory. It makes a directory in
+// place of a whiteout only if told to unhide.
+func walkPlain(root *tnode, parts []string, create, mark, unhide bool) (*tnode, error) {
 	trail := []*tnode{root}
 	for links := 0; len(parts) > 0; {
 		part := parts[0]
@@ -244,8 +253,8 @@ func walkPlain(root *tnode, parts []string, create, mark bool) (*tnode, error) {
 		next := at.children[part]
 		mark := mark && len(parts) == 0
 		switch {
-		case mark && next != nil && next.whiteout:
-			return nil, nil
+		case create && next != nil && next.whiteout && !unhide:
+			return nil, errBelowWhiteout
 		case next == nil || next.whiteout:
 			if !create {
 				return nil, errors.New("not found")
@@ -291,7 +300,7 @@ func (n *inode) inherit(first *inode) {
 func lstatPlain(root *tnode, name string) byte {
 	parts := strings.Split(name, "/")
 	last := parts[len(parts)-1]
-	dir, err := walkPlain(root, parts[:len(parts)-1], false, false)
+	dir, err := walkPlain(root, parts[:len(parts)-1], false, false, false)
 	if err != nil {
 		return 0
 	}
@@ -312,7 +321,7 @@ func lstatPlain(root *tnode, name string) byte {
 func (ref *reference) linked(own *tnode, name string, copyInodes bool) (*inode, error) {
 	name = path.Clean("/" + name)
 	for i, root := range []*tnode{own, ref.root} {
-		dir, err := walkPlain(root, strings.Split(path.Dir(name), "/"), false, false)
+		dir, err := walkPlain(root, strings.Split(path.Dir(name), "/"), false, false, false)
 		if err != nil {
 			continue
 		}

@@ -232,7 +232,10 @@ func (s *stack) unpack(it item) (uint32, error) {
 	if base == ".wh..wh..opq" {
 		return nowhere, s.opaque(it.dir)
 	}
-	parent, err := s.walk(it.dir, true)
+	parent, err := s.walk(it.dir, true, strings.HasPrefix(base, ".wh."))
+	if err == errErased {
+		return nowhere, nil
+	}
 	if err != nil {
 		return nowhere, err
 	}
@@ -333,7 +336,10 @@ func (s *stack) create(at uint32, it *item, acl string) {
 func (s *stack) opaque(path string) error {
 	dir, last := splitName(path)
 	for links := 0; last != ""; {
-		parent, err := s.walk(dir, true)
+		parent, err := s.walk(dir, true, true)
+		if err == errErased {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -363,7 +369,10 @@ func (s *stack) opaque(path string) error {
 			break
 		}
 	}
-	at, err := s.walk(path, true)
+	at, err := s.walk(path, true, true)
+	if err == errErased {
+		return nil
+	}
 	if err == nil {
 		s.mine[at].opaque = true
 	}
@@ -372,7 +381,7 @@ func (s *stack) opaque(path string) error {
 
 // walk goes down to a directory of the layer, through the layer's own symbolic
 // links, and makes what is missing if create is set.
-func (s *stack) walk(path string, create bool) (uint32, error) {
+func (s *stack) walk(path string, create, erase bool) (uint32, error) {
 	at := uint32(0)
 	for links := 0; path != ""; {
 		var part string
@@ -409,6 +418,9 @@ func (s *stack) walk(path string, create bool) (uint32, error) {
 			if !create {
 				return nowhere, ErrLink
 			}
+			if erase && c.kind == cellWhiteout {
+				return nowhere, errErased
+			}
 			if s.acls[at] != "" {
 				return nowhere, ErrACL
 			}
@@ -420,6 +432,10 @@ func (s *stack) walk(path string, create bool) (uint32, error) {
 	return at, nil
 }
 
+// errErased is walk's answer where there is nothing more to erase: below a whiteout
+// of the same layer.
+var errErased = errors.New("below a whiteout")
+
 // errWhiteoutTarget is linkTarget's answer for a whiteout of the same layer.
 var errWhiteoutTarget = errors.New("the target is a whiteout")
 
@@ -428,7 +444,7 @@ var errWhiteoutTarget = errors.New("the target is a whiteout")
 // makes a copy of it.
 func (s *stack) linkTarget(name string) (uint32, error) {
 	dirName, base := splitName(cleanName(name))
-	if parent, err := s.walk(dirName, false); err == nil {
+	if parent, err := s.walk(dirName, false, false); err == nil {
 		if at := s.in(parent, base, false); at != nowhere {
 			switch s.mine[at].kind {
 			case cellFile:
