@@ -512,7 +512,7 @@ func (a *applier) make(id uint32, x *Index, e *entry, inherits string) {
 	key := inodeKey{entry: a.entry}
 	was := a.stateOf(key)
 	now := was
-	now.records = was.records.made(inherits, dir)
+	now.records = was.records.made(inherits, was.mode, dir)
 	a.note(key, was, now)
 	delete(a.acls, id)
 	if acl, ok := now.records.get(defaultACL); ok && dir {
@@ -560,6 +560,7 @@ func (c change) afterLink(link change, kind byte, reached bool) change {
 	case kind == typeSymlink:
 	case reached:
 		c.mode, c.mtime, c.nsec = link.mode, link.mtime, link.nsec
+		c.records = c.records.chmod(link.records, c.mode)
 	default:
 		c.mode = afterChown(c.mode)
 	}

@@ -78,6 +78,7 @@ func (s *stack) afterLink(inode, link uint32, target string) error {
 	s.steps += int64(len(was.records) + len(by.records))
 	now := was
 	now.uid, now.gid = by.uid, by.gid
+	now.records = afterLink(was.records, by.records)
 	there, symlink := true, was.kind == typeSymlink
 	if !simpleName(target) {
 		there, symlink = s.lstat(target)
@@ -87,10 +88,10 @@ func (s *stack) afterLink(inode, link uint32, target string) error {
 		return ErrLink // chmod would follow the link
 	case there && !symlink:
 		now.mode, now.mtime, now.nsec = by.mode, by.mtime, by.nsec
+		now.records = now.records.chmod(by.records, by.mode)
 	case was.kind != typeSymlink:
 		now.mode = afterChown(was.mode)
 	}
-	now.records = afterLink(was.records, by.records)
 	s.become(inode, was, now)
 	return nil
 }

@@ -177,6 +177,10 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 				}
 			case there != 0 && there != tar.TypeSymlink:
 				target.mode, target.mtime = n.mode, n.mtime
+				const access = "SCHILY.xattr.system.posix_acl_access"
+				if acl, ok := target.records[access]; ok {
+					target.records[access] = chmodPlain(acl, n.mode)
+				}
 			default:
 				target.mode &^= 0o4000
 				if target.mode&0o010 != 0 {
@@ -210,13 +214,35 @@ func (n *inode) madeIn(dir *inode) {
 	const access, others = "SCHILY.xattr.system.posix_acl_access", "SCHILY.xattr.system.posix_acl_default"
 	if acl, ok := dir.records[others]; ok {
 		if _, own := n.records[access]; !own {
-			n.records[access] = acl
+			n.records[access] = chmodPlain(acl, n.mode)
 		}
 		if _, own := n.records[others]; !own && n.kind == tar.TypeDir {
 			n.records[others] = acl
 		}
 	}
 	n.settle()
+}
+
+// chmodPlain sets the mode's permissions in an ACL, those of its group in the mask.
+func chmodPlain(acl string, mode int64) string {
+	group := byte(0x04)
+	if strings.Contains(acl, "\x10\x00") {
+		group = 0x10
+	}
+	out := acl[:4]
+	for acl = acl[4:]; len(acl) >= 8; acl = acl[8:] {
+		perm := acl[2]
+		switch acl[0] {
+		case 0x01:
+			perm = byte(mode >> 6 & 7)
+		case group:
+			perm = byte(mode >> 3 & 7)
+		case 0x20:
+			perm = byte(mode & 7)
+		}
+		out += acl[:2] + string([]byte{perm}) + acl[3:8]
+	}
+	return out
 }
 
 // settle drops the ACLs that say nothing: three entries are a mode.

@@ -315,11 +315,11 @@ func (s *stack) create(at uint32, it *item, acl string) {
 	case it.kind == typeLink:
 		s.xattrs = it.records.settled()
 	case s.layer == len(s.layers):
-		s.xattrs = it.records.made(acl, it.kind == typeDir)
+		s.xattrs = it.records.made(acl, it.mode, it.kind == typeDir)
 	default:
 		was := s.facts(it.id)
 		now := was
-		now.records = was.records.made(acl, it.kind == typeDir)
+		now.records = was.records.made(acl, it.mode, it.kind == typeDir)
 		s.become(it.id, was, now)
 		s.xattrs = now.records
 	}
