@@ -403,6 +403,9 @@ func (a *applier) target(name string) (inode uint32, whiteout bool, err error) {
 		if own && !a.here(id) {
 			return none, true, nil
 		}
+		if !own && a.here(id) {
+			break // not what lower layers have there; that is forgotten
+		}
 		if a.nodes[id].kind == other {
 			return a.nodes[id].inode, false, nil
 		}

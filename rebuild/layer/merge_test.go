@@ -123,6 +123,15 @@ func TestMergeRefuses(t *testing.T) {
 	}
 }
 
+// TestMergeForgottenTarget refuses a link that engines refuse, rather than link
+// something else.
+func TestMergeForgottenTarget(t *testing.T) {
+	idx := indexes(t, tarsOf(t, layers(of(dirE("q"), file("q/f", "1"), symlink("s", "q")), of(file("q/f", "2"), link("b", "s/f")))), false)
+	if _, err := Merge(t.Context(), nil, idx); !errors.Is(err, ErrLink) {
+		t.Errorf("%v, want %v", err, ErrLink)
+	}
+}
+
 // TestMergeAboveStrangePaths has what overlayfs shows something else for stay in the
 // base, as long as no upper layer has a directory there.
 func TestMergeAboveStrangePaths(t *testing.T) {
