@@ -185,7 +185,7 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		if id != name {
-			im.names = slices.DeleteFunc(im.names, func(n string) bool { return strings.TrimPrefix(n, "localhost/") == name })
+			im.names = slices.DeleteFunc(im.names, func(n string) bool { return n == name || strings.TrimPrefix(n, "localhost/") == name })
 		}
 		if id == name || len(im.names) == 0 {
 			delete(e.images, id)
