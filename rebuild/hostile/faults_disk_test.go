@@ -4,6 +4,7 @@ package hostile
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,39 +99,50 @@ type stream struct {
 	input     func() []byte
 	code      int  // -1 = 0 or 1
 	product   bool // may be there although the run failed: stdout fails once the image has its name
+	before    string
 }
 
 func streamCases() []stream {
 	good := func() []byte { return archive(plain()).tar() }
 	bad := func() []byte { return []byte("no archive") }
 	to := []string{"--base", "1", "-o", "out/image.tar"}
-	return []stream{
-		{"stderr-closed", "nobody hears what is said", "2>&-", to, good, 0, false},
-		{"stderr-closed-loud", "when much is said", "2>&-", append([]string{"--progress", "plain"}, to...), good, 0, false},
-		{"stderr-closed-error", "an error that nobody hears is one still", "2>&-", to, bad, 1, false},
-		{"stderr-full", "a full disk behind it", "2>/dev/full", append([]string{"--progress", "plain"}, to...), good, 0, false},
-		{"stderr-full-error", "and an error", "2>/dev/full", to, bad, 1, false},
-		{"stdin-closed", "no stdin", "<&-", to, good, 0, false},
-		{"stdin-closed-read", "an image from no stdin", "<&-", []string{"-o", "out/image.tar", "-"}, nil, 1, false},
-		{"stdin-null", "from an empty one", "</dev/null", []string{"-o", "out/image.tar", "-"}, nil, 1, false},
-		{"stdin-directory", "from a directory", "</", []string{"-o", "out/image.tar", "-"}, nil, 1, false},
-		{"stdin-text", "from a text", "</etc/passwd", []string{"-o", "out/image.tar", "-"}, nil, 1, false},
-		{"stdout-closed", "nobody takes the ID", ">&-", to, good, -1, true},
-		{"stdout-full", "nor does the disk", ">/dev/full", to, good, 1, true},
-		{"stdout-full-archive", "an archive to a full disk", ">/dev/full", []string{"--base", "1", "-o", "-"}, good, 1, false},
-		{"stdout-closed-archive", "or to nowhere: Go's runtime opens /dev/null there", ">&-", []string{"--base", "1", "-o", "-"}, good, -1, false},
-		{"stdout-full-context", "a context to a full disk", ">/dev/full", []string{"--base", "1", "--context", "-"}, good, 1, false},
-		{"stdout-full-dry", "a Dockerfile", ">/dev/full", []string{"--base", "1", "--dry-run"}, good, 1, false},
-		{"stdout-closed-dry", "or to nowhere", ">&-", []string{"--base", "1", "--dry-run"}, good, -1, false},
-		{"stdout-full-json", "JSON", ">/dev/full", append([]string{"--json"}, to...), good, 1, true},
-		{"stdout-full-help", "the help", ">/dev/full", []string{"--help"}, nil, -1, false},
-		{"stdout-full-version", "the version", ">/dev/full", []string{"--version"}, nil, -1, false},
-		{"stdout-broken-pipe", "a reader that goes away", "| true", []string{"--base", "1", "-o", "-"}, good, -1, false},
-		{"all-closed", "nothing at all", "<&- >&- 2>&-", to, good, -1, true},
-		{"output-dev-full", "an output that is a full device", "", []string{"--base", "1", "-o", "/dev/full"}, good, 1, false},
-		{"output-dev-full-archive", "named as an archive", "", []string{"--base", "1", "-o", "docker-archive:/dev/full"}, good, 1, false},
-		{"output-dev-null", "an output that takes everything", "", []string{"--base", "1", "-o", "docker-archive:/dev/null"}, good, 0, false},
+	all := []stream{
+		{"stderr-closed", "nobody hears what is said", "2>&-", to, good, 0, false, ""},
+		{"stderr-closed-loud", "when much is said", "2>&-", append([]string{"--progress", "plain"}, to...), good, 0, false, ""},
+		{"stderr-closed-error", "an error that nobody hears is one still", "2>&-", to, bad, 1, false, ""},
+		{"stderr-full", "a full disk behind it", "2>/dev/full", append([]string{"--progress", "plain"}, to...), good, 0, false, ""},
+		{"stderr-full-error", "and an error", "2>/dev/full", to, bad, 1, false, ""},
+		{"stdin-closed", "no stdin", "<&-", to, good, 0, false, ""},
+		{"stdin-closed-read", "an image from no stdin", "<&-", []string{"-o", "out/image.tar", "-"}, nil, 1, false, ""},
+		{"stdin-null", "from an empty one", "</dev/null", []string{"-o", "out/image.tar", "-"}, nil, 1, false, ""},
+		{"stdin-directory", "from a directory", "</", []string{"-o", "out/image.tar", "-"}, nil, 1, false, ""},
+		{"stdin-text", "from a text", "</etc/passwd", []string{"-o", "out/image.tar", "-"}, nil, 1, false, ""},
+		{"stdout-closed", "nobody takes the ID", ">&-", to, good, -1, true, ""},
+		{"stdout-full", "nor does the disk", ">/dev/full", to, good, 1, true, ""},
+		{"stdout-full-archive", "an archive to a full disk", ">/dev/full", []string{"--base", "1", "-o", "-"}, good, 1, false, ""},
+		{"stdout-closed-archive", "or to nowhere: Go's runtime opens /dev/null there", ">&-", []string{"--base", "1", "-o", "-"}, good, -1, false, ""},
+		{"stdout-full-context", "a context to a full disk", ">/dev/full", []string{"--base", "1", "--context", "-"}, good, 1, false, ""},
+		{"stdout-full-dry", "a Dockerfile", ">/dev/full", []string{"--base", "1", "--dry-run"}, good, 1, false, ""},
+		{"stdout-closed-dry", "or to nowhere", ">&-", []string{"--base", "1", "--dry-run"}, good, -1, false, ""},
+		{"stdout-full-json", "JSON", ">/dev/full", append([]string{"--json"}, to...), good, 1, true, ""},
+		{"stdout-full-help", "the help", ">/dev/full", []string{"--help"}, nil, -1, false, ""},
+		{"stdout-full-version", "the version", ">/dev/full", []string{"--version"}, nil, -1, false, ""},
+		{"stdout-broken-pipe", "a reader that goes away", "| true", []string{"--base", "1", "-o", "-"}, good, -1, false, ""},
+		{"all-closed", "nothing at all", "<&- >&- 2>&-", to, good, -1, true, ""},
+		{"output-dev-full", "an output that is a full device", "", []string{"--base", "1", "-o", "/dev/full"}, good, 1, false, ""},
+		{"output-dev-full-archive", "named as an archive", "", []string{"--base", "1", "-o", "docker-archive:/dev/full"}, good, 1, false, ""},
+		{"output-dev-null", "an output that takes everything", "", []string{"--base", "1", "-o", "docker-archive:/dev/null"}, good, 0, false, ""},
 	}
+	// Too few descriptors: the run says so, or does with them.
+	for _, n := range []int{8, 9, 10, 11, 12, 14, 16, 24} {
+		for _, d := range []struct {
+			name string
+			args []string
+		}{{"archive", to}, {"layout", []string{"--base", "1", "-o", "oci:out/image.tar:flat"}}} {
+			all = append(all, stream{fmt.Sprintf("descriptors-%d-%s", n, d.name), "too few open files are allowed", "", append([]string{"-q"}, d.args...), good, -1, false, fmt.Sprint("ulimit -n ", n)})
+		}
+	}
+	return all
 }
 
 func TestFaultStream(t *testing.T) {
@@ -143,7 +155,7 @@ func TestFaultStream(t *testing.T) {
 				args = append(args, p.file("image.tar", s.input()))
 			}
 			before := p.listing()
-			c := command{args: args, closed: s.redirect, limit: 20 * time.Second}
+			c := command{args: args, closed: s.redirect, before: s.before, limit: 20 * time.Second}
 			r := p.run(c)
 			checkRun(t, r, c)
 			if s.code >= 0 && r.code != s.code || r.code > 2 {
@@ -151,7 +163,9 @@ func TestFaultStream(t *testing.T) {
 			}
 			after := p.listing()
 			if s.product || r.code == 0 {
-				delete(after, "out/image.tar")
+				maps.DeleteFunc(after, func(name, _ string) bool {
+					return name == "out/image.tar" || strings.HasPrefix(name, "out/image.tar/")
+				})
 			}
 			checkUnchanged(t, before, after)
 		})

@@ -123,8 +123,15 @@ func moments(n int, signals ...syscall.Signal) []moment {
 	return all
 }
 
-func signalCases() []moment { return moments(3, syscall.SIGINT, syscall.SIGTERM) }
-func killCases() []moment   { return moments(6, syscall.SIGKILL) }
+func signalCases() []moment {
+	return append(moments(3, syscall.SIGINT, syscall.SIGTERM), moments(2, syscall.SIGHUP)...)
+}
+
+// killCases are signals that end a run on the spot.
+func killCases() []moment { return append(moments(6, syscall.SIGKILL), moments(1, syscall.SIGQUIT)...) }
+
+// pauseCases are signals that end no run: it goes on, and does all its work.
+func pauseCases() []moment { return moments(1, syscall.SIGSTOP, syscall.SIGPIPE, syscall.SIGWINCH) }
 
 // honest is how long the run takes that is left alone.
 func honest(t testing.TB) time.Duration {
@@ -146,7 +153,7 @@ var (
 )
 
 func TestFaultSignal(t *testing.T) {
-	for i, m := range append(signalCases(), killCases()...) {
+	for i, m := range slices.Concat(signalCases(), killCases(), pauseCases()) {
 		t.Run(m.String(), func(t *testing.T) {
 			if testing.Short() && i%8 != 0 {
 				t.Skip("left out by -short")
@@ -175,14 +182,27 @@ func (m moment) run(t *testing.T) {
 		}
 		time.Sleep(wait)
 		_ = process.Signal(m.signal) // it may have ended
+		if m.signal == syscall.SIGSTOP {
+			time.Sleep(honest(t) / 2)
+			_ = process.Signal(syscall.SIGCONT)
+		}
 	}
 	r := p.run(c)
 	t.Logf("seed %d: %v after %v of %v: exit code %d", seed, m.signal, wait.Round(time.Millisecond), honest(t).Round(time.Millisecond), r.code)
-	if m.signal == syscall.SIGKILL {
-		if r.code != 0 && r.signal != syscall.SIGKILL {
+	switch m.signal {
+	case syscall.SIGKILL, syscall.SIGQUIT:
+		quit := m.signal == syscall.SIGQUIT && r.code == 2 // Go prints where it was, as SIGQUIT is for
+		if r.code != 0 && r.signal != m.signal && !quit {
 			t.Errorf("exit code %d: %s", r.code, short(r.stderr))
 		}
-	} else {
+	case syscall.SIGSTOP, syscall.SIGPIPE, syscall.SIGWINCH:
+		if early := r.signal == m.signal && r.cpu < startup; !early {
+			checkRun(t, r, c)
+			if r.code != 0 {
+				t.Errorf("exit code %d: %s", r.code, short(r.stderr))
+			}
+		}
+	default:
 		// Before the program has begun to listen, the signal itself ends it.
 		early := r.signal == m.signal && r.cpu < startup
 		if !early {

@@ -98,6 +98,8 @@ type watcher struct {
 	only  func(happened) bool // which calls count; nil = all
 	at    int                 // which of them gets the fault, from 1; 0 = none
 	kill  bool                // SIGKILL instead of an error
+	errno syscall.Errno       // the error; 0 = the one that calls has
+	act   func()              // happens instead of an error
 	ours  *os.File            // sockets to the launcher
 	its   *os.File
 	mu    sync.Mutex
@@ -222,6 +224,13 @@ func (w *watcher) judge(n notification) syscall.Errno {
 		}
 		if w.count++; w.count == w.at {
 			w.hit = h
+			switch {
+			case w.act != nil:
+				w.act()
+				return 0
+			case w.errno != 0:
+				return w.errno
+			}
 			return c.errno
 		}
 	}
@@ -272,6 +281,8 @@ type syscallFault struct {
 	at   int // which of the calls that only lets through, from 1
 	only func(happened) bool
 	kill bool // the run is killed there, instead of being told of an error
+	// errno is another error than the call's own in calls.
+	errno syscall.Errno
 }
 
 // honestCalls is an honest run to a destination, and its system calls. ok is
@@ -298,7 +309,8 @@ func honestCalls(t *testing.T, d destination) (all []happened, ok bool) {
 
 // syscallFaults are the faults of a run that makes these system calls: each that
 // changes files fails in turn, and every eighth read, and at every sixth of the
-// former the run is killed.
+// former the run is killed, and every fourth is interrupted by a signal, which a
+// program has to get over.
 func syscallFaults(t *testing.T, all []happened) []syscallFault {
 	t.Helper()
 	n := map[bool]int{}
@@ -311,13 +323,16 @@ func syscallFaults(t *testing.T, all []happened) []syscallFault {
 	}
 	var faults []syscallFault
 	for i := 1; i <= n[true]; i++ {
-		faults = append(faults, syscallFault{fmt.Sprint("fails-", i), i, writes, false})
+		faults = append(faults, syscallFault{name: fmt.Sprint("fails-", i), at: i, only: writes})
 		if i%6 == 0 {
-			faults = append(faults, syscallFault{fmt.Sprint("killed-", i), i, writes, true})
+			faults = append(faults, syscallFault{name: fmt.Sprint("killed-", i), at: i, only: writes, kill: true})
+		}
+		if i%4 == 0 {
+			faults = append(faults, syscallFault{name: fmt.Sprint("interrupted-", i), at: i, only: writes, errno: syscall.EINTR})
 		}
 	}
 	for i := 1; i <= n[false]; i += 8 {
-		faults = append(faults, syscallFault{fmt.Sprint("read-fails-", i), i, reads, false})
+		faults = append(faults, syscallFault{name: fmt.Sprint("read-fails-", i), at: i, only: reads})
 	}
 	return faults
 }
@@ -353,7 +368,7 @@ func faultAt(t *testing.T, d destination, f syscallFault) {
 	c := smallRun(p, d)
 	before := p.listing()
 	w := newWatcher(p)
-	w.at, w.only, w.kill = f.at, f.only, f.kill
+	w.at, w.only, w.kill, w.errno = f.at, f.only, f.kill, f.errno
 	c.watch = w
 	r := p.run(c)
 	c.watch = nil
@@ -361,7 +376,7 @@ func faultAt(t *testing.T, d destination, f syscallFault) {
 	if !f.kill {
 		checkRun(t, r, c)
 		switch {
-		case r.code > 1:
+		case r.code > 1, r.code == 1 && f.errno == syscall.EINTR:
 			t.Errorf("%s: exit code %d: %s", what, r.code, short(r.stderr))
 		case r.code == 1 && (strings.Contains(r.stderr, "the image is stored") || d.name == "context" && w.hit.call == "sync" && w.renamed()):
 			// What follows the image's name has failed.

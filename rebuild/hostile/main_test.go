@@ -68,7 +68,7 @@ func runTests(m *testing.M) int {
 
 // TestTotals counts the tables, and holds what README.md promises against them.
 func TestTotals(t *testing.T) {
-	inputs, faults := 0, len(signalCases())+len(killCases())+len(diskCases())+len(streamCases())+len(pipeCases())+len(layoutFaults())
+	inputs, faults := 0, len(signalCases())+len(killCases())+len(pauseCases())+len(diskCases())+len(streamCases())+len(pipeCases())+len(layoutFaults())
 	seen := map[string]bool{}
 	for group, cases := range hostileCases() {
 		for _, c := range cases {
@@ -83,6 +83,7 @@ func TestTotals(t *testing.T) {
 			inputs++
 		}
 	}
+	faults += len(answerFaults()) + len(changeFaults())
 	faults += len(pullFaults()) + len(pushFaults()) + len(engineFaults())
 	// How many system calls can fail, the runs themselves tell.
 	calls, watched := 0, true

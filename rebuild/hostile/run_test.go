@@ -67,6 +67,7 @@ type command struct {
 	stdin   *os.File
 	stdout  *os.File      // instead of being caught
 	closed  string        // shell redirections, such as ">&-"
+	before  string        // what a shell does before the run, such as "ulimit -n 9"
 	limit   time.Duration // of the processor's time; of the clock's where the run waits
 	memory  int64
 	waits   bool   // the run mostly waits: it takes no share of the processor
@@ -105,8 +106,8 @@ func (p *place) run(c command) result {
 	}
 	c.limit = c.allowed()
 	cmd := exec.Command(program, c.args...)
-	if c.closed != "" {
-		cmd = exec.Command("/bin/sh", append([]string{"-c", `exec "$0" "$@" ` + c.closed, program}, c.args...)...)
+	if c.closed != "" || c.before != "" {
+		cmd = exec.Command("/bin/sh", append([]string{"-c", c.before + "\n" + `exec "$0" "$@" ` + c.closed, program}, c.args...)...)
 	}
 	if c.watch != nil {
 		cmd = exec.Command("/proc/self/exe", c.args...)

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
@@ -155,7 +156,9 @@ func (c *client) RoundTrip(r *http.Request) (*http.Response, error) {
 			err = fetch.take(resp)
 		}
 	default:
-		err = readWhole(resp)
+		if err = readWhole(resp); err == nil {
+			err = checkStored(r, resp)
+		}
 	}
 	if err != nil {
 		if retries(err) {
@@ -183,6 +186,34 @@ func readWhole(resp *http.Response) error {
 		return err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(b))
+	return nil
+}
+
+// checkStored is an error if a registry says that it has stored something else than
+// it was sent: nobody could fetch it by the digest that is told.
+func checkStored(r *http.Request, resp *http.Response) error {
+	said, err := v1.NewHash(resp.Header.Get("Docker-Content-Digest"))
+	if r.Method != http.MethodPut || resp.StatusCode != http.StatusCreated || err != nil {
+		return nil // it needn't say
+	}
+	want, err := v1.NewHash(r.URL.Query().Get("digest")) // of a blob
+	if err != nil {
+		if !strings.Contains(r.URL.Path, "/manifests/") || r.GetBody == nil {
+			return nil
+		}
+		body, err := r.GetBody()
+		if err != nil {
+			return err
+		}
+		sent, err := io.ReadAll(body)
+		if err := errors.Join(err, body.Close()); err != nil {
+			return err
+		}
+		want = image.DigestOf(sent)
+	}
+	if said.Algorithm == want.Algorithm && said != want {
+		return image.Detail(image.ErrDigest, "digest mismatch: the registry says that it has stored %s, it was sent %s", said, want)
+	}
 	return nil
 }
 
