@@ -231,6 +231,9 @@ func timeless(s string) string {
 // image is what it mounts for the original.
 func TestEngineRandomStacks(t *testing.T) {
 	e := needEngine(t)
+	if e.containerd {
+		t.Skip("containerd has rules of its own for directories that a layer doesn't list, and random stacks are full of them: TestEngineCases judges its store")
+	}
 	seed := *seedFlag
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
