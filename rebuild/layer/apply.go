@@ -197,9 +197,8 @@ func (a *applier) add(x *Index, e *entry) error {
 		// A link to a whiteout is a whiteout, and takes what its layer has there.
 		if a.here(id) {
 			a.remove(id, true)
-		} else {
-			a.whiteout(id)
 		}
+		a.whiteout(id)
 		return nil
 	}
 	if at.kind == typeLink {

