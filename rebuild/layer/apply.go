@@ -590,7 +590,8 @@ func (a *applier) remove(id uint32, deleted bool) {
 func (a *applier) drop(id uint32, deleted bool) bool {
 	n := &a.nodes[id]
 	if n.kind == absent {
-		return false // what is below went with it
+		n.flags &^= pending // a whiteout of the layer goes with its directory
+		return false        // what is below went with it
 	}
 	if a.lost != nil {
 		a.lost(id, deleted)
