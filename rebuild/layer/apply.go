@@ -539,11 +539,21 @@ func (a *applier) note(key inodeKey, was, now change) {
 
 // stateOf gives what has become of an inode so far.
 func (a *applier) stateOf(key inodeKey) change {
-	if c, ok := a.changed[key]; ok {
+	if c, ok := a.become(key); ok {
 		return c
 	}
 	x, e := a.at(key.entry)
 	return changeOf(x, e)
+}
+
+// become gives what later entries have made of an inode, if they have. A copy begins
+// as what the base's own have made of its inode.
+func (a *applier) become(key inodeKey) (change, bool) {
+	if c, ok := a.changed[key]; ok || !key.copy {
+		return c, ok
+	}
+	c, ok := a.changed[inodeKey{entry: key.entry}]
+	return c, ok
 }
 
 // changeOf is what an entry itself says.

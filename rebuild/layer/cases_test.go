@@ -202,6 +202,8 @@ var stackCases = []stackCase{
 		shows: "a=x b=x c&b", writes: "b c"},
 	{name: "the header of a link to a file of the base that it replaces", refused: true, layers: layers(of(fifo("b").chmod(0o600), file("g", "1")), of(link("b", "b").chmod(0o4644).at(epoch.Add(time.Hour)))),
 		shows: "b| g=1", writes: "b"},
+	{name: "a link to a file of the base that a link there has changed", refused: true, layers: layers(of(dirE("a"), fifo("b").chmod(0o600), link("c", "b").chmod(0o644)), of(link("d", "./a/../b").chmod(0o644))),
+		shows: "a/ b| c&b d|", writes: "d"},
 	{name: "a deletion below a directory that a link to a whiteout replaces", refused: true, layers: layers(of(file("c/b", "0"), file("g", "1")), of(file("c/a", ""), gone("b"), link("c", "b"), gone("c/a"))),
 		shows: "g=1", writes: ".wh.c"},
 	{name: "link to an upper file of a lower layer", refused: true, layers: layers(of(file("g", "1")), of(file("a", "x")), of(link("b", "a"))),

@@ -265,7 +265,7 @@ func (a *applier) state(n *node) (outHeader, *Index, *entry) {
 
 // changedTo brings a header up to what has become of the inode since.
 func (a *applier) changedTo(h *outHeader, key inodeKey) {
-	if c, ok := a.changed[key]; ok {
+	if c, ok := a.become(key); ok {
 		h.mode, h.uid, h.gid, h.mtime, h.nsec, h.records = c.mode, c.uid, c.gid, c.mtime, c.nsec, c.records
 	}
 }
