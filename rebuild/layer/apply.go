@@ -440,6 +440,9 @@ func (a *applier) find(path string, own bool) uint32 {
 			return none
 		}
 		if path != "" && a.nodes[id].kind == other {
+			if !own && a.here(id) {
+				return none // not what lower layers have there; that is forgotten
+			}
 			target, ok := a.symlink(a.nodes[id].inode)
 			if hops++; !ok || hops > maxLinks {
 				return none

@@ -98,6 +98,7 @@ func TestMergeRefuses(t *testing.T) {
 		{"whiteout of its directory", of(file("d/.wh..", "")), "merge layer 2: d/.wh..: invalid whiteout"},
 		{"whiteout of its parent", of(file("d/.wh...", "")), "merge layer 2: d/.wh...: invalid whiteout"},
 		{"link to nothing", of(link("a", "b")), "merge layer 2: a: hard link target not found"},
+		{"link through a symbolic link of its layer to a lower file", of(symlink("l", "."), link("f", "l/base")), "merge layer 2: f: hard link target not found"},
 		{"link to a whiteout that went with its directory", of(gone("b/a/b"), link("b", "b/a/b"), link("b/a/b", "b/a/b")), "merge layer 2: b/a/b: hard link target not found"},
 		{"link to a directory", of(dirE("d"), link("a", "d")), "merge layer 2: a: hard link target not found"},
 		{"link to itself", of(link("a", "a")), "merge layer 2: a: hard link target not found"},
