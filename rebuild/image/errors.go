@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 )
@@ -91,8 +90,6 @@ func PathError(op, path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		e.Err = Detail(fs.ErrNotExist, "no such file or directory")
 		switch {
-		case op == "open" && filepath.Base(path) == path:
-			e.Hint = "to name an image of the Docker Engine, write docker-daemon:" + path
 		case writes:
 			e.Hint = "make the directory first, or name another place"
 		}

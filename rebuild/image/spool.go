@@ -2,7 +2,6 @@ package image
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 
@@ -41,7 +40,12 @@ func (s *Spools) Create() (*os.File, error) {
 	}
 	t, err := temp.Create(dir, spoolKind)
 	if err != nil {
-		return nil, fmt.Errorf("make temporary file: %w", err)
+		err = PathError("make a temporary file in", dir, err)
+		var failed *Error
+		if s.Dir == "" && errors.As(err, &failed) {
+			failed.Hint = "TMPDIR names the directory for temporary files"
+		}
+		return nil, err
 	}
 	f := t.File
 	if os.Remove(f.Name()) == nil {

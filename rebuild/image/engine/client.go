@@ -47,7 +47,7 @@ func NewClient(contextName, host string, silent time.Duration) (*client.Client, 
 	case err != nil:
 		return nil, &image.Error{Op: "connect to", Object: ep.host, Err: err}
 	case helper != nil: // ssh
-		opts = append(opts, client.WithHTTPClient(own), client.WithHost(helper.Host), client.WithDialContext(helper.Dialer))
+		opts = append(opts, client.WithHTTPClient(own), client.WithHost(sshHost(ep.host)), client.WithDialContext(helper.Dialer))
 	default:
 		if ep.tls != nil && !isSocket(ep.host) {
 			own.Transport = &http.Transport{TLSClientConfig: ep.tls, TLSHandshakeTimeout: connecting}
@@ -63,6 +63,16 @@ func NewClient(contextName, host string, silent time.Duration) (*client.Client, 
 	}
 	own.Transport = &patient{next: own.Transport, silence: cmp.Or(silent, silence.Default)} // it is the client's, too
 	return cli, nil
+}
+
+// sshHost is an engine's address by way of ssh as its requests have it, and what
+// is said about it: a Host header has no user and no path.
+func sshHost(host string) string {
+	u, err := url.Parse(host)
+	if err != nil {
+		return host
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // connecting is how long making a connection may take over a network; to a

@@ -31,7 +31,7 @@ func TestClientFindsTheEngine(t *testing.T) {
 		"a host by name":           {host: "192.0.2.2:2375", envHost: "tcp://192.0.2.1:2375", want: "tcp://192.0.2.2:2375"},
 		"the context default":      {envContext: "default", current: "there", want: client.DefaultDockerHost},
 		"a context that isn't":     {context: "nowhere"},
-		"ssh":                      {host: "ssh://me@192.0.2.3", want: "http://docker.example.com"},
+		"ssh":                      {host: "ssh://me@192.0.2.3", want: "ssh://192.0.2.3"},
 		"an address that can't be": {host: "tcp://%zz"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 
@@ -130,6 +131,10 @@ func connectionCause(err error) string {
 	if strings.HasPrefix(s, "Cannot connect") {
 		return "no Docker Engine answers"
 	}
+	var request *url.Error // it tells the address once more
+	if errors.As(err, &request) {
+		return request.Err.Error()
+	}
 	return strings.TrimPrefix(s, "error during connect: ")
 }
 
@@ -137,6 +142,10 @@ func connectionCause(err error) string {
 // the names that come near.
 func (e *engine) notFound(ctx context.Context, name string) error {
 	err := &image.Error{Op: "open", Object: name, Err: image.ErrNoImage}
+	if _, statErr := os.Stat(name); statErr == nil {
+		err.Hint = "there is a file or directory of that name: as a path it is written ./" + name
+		return err
+	}
 	list, listErr := e.ImageList(ctx, dockerimage.ListOptions{})
 	if listErr != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -370,7 +371,9 @@ func TestParentsAreFollowed(t *testing.T) {
 func TestEngineHasNoSuchImage(t *testing.T) {
 	e, opt := newFakeEngine(t, engine.Graphdriver)
 	e.add(imagetest.Raw{Names: []string{"debian:12", "ubuntu:24.04"}}, "sha256:a", nil)
-	for name, hint := range map[string]string{"debian:11": "there is debian:12", "debain:12": "there is debian:12", "nginx": "docker images"} {
+	t.Chdir(t.TempDir())
+	imagetest.Must(os.Mkdir("testdata-of-mine", 0o755))
+	for name, hint := range map[string]string{"debian:11": "there is debian:12", "debain:12": "there is debian:12", "nginx": "docker images", "testdata-of-mine": "./testdata-of-mine"} {
 		_, err := imagetest.OpenErr(t, name, opt)
 		var own *image.Error
 		if !errors.Is(err, image.ErrNoImage) || !errors.As(err, &own) || !strings.Contains(own.Hint, hint) {
@@ -380,10 +383,14 @@ func TestEngineHasNoSuchImage(t *testing.T) {
 }
 
 func TestNoEngine(t *testing.T) {
-	for _, host := range []string{"unix:///nonexistent/docker.sock", "tcp://127.0.0.1:1"} {
+	t.Setenv("PATH", "") // no ssh
+	for _, host := range []string{"unix:///nonexistent/docker.sock", "tcp://127.0.0.1:1", "ssh://192.0.2.3"} {
 		opt := image.Options{Client: func() (*client.Client, error) { return engine.NewClient("", host, 0) }}
 		_, err := imagetest.OpenErr(t, "demo:1", opt)
 		var own *image.Error
+		if err != nil && (strings.Contains(err.Error(), "http://") || strings.Contains(err.Error(), "example.com")) {
+			t.Errorf("%s: names another address: %v", host, err)
+		}
 		if !errors.Is(err, image.ErrNoEngine) || !strings.Contains(err.Error(), host) || !errors.As(err, &own) || !strings.Contains(own.Hint, "archive") {
 			t.Errorf("%s: %v", host, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +48,10 @@ func openFile(ctx context.Context, ref image.Ref, opt image.Options) (*image.Sou
 	}
 	ix, err := archive.OpenTar(ctx, ref.Path, opt)
 	if err != nil {
+		var missing *image.Error
+		if ref.Transport == image.AnyFile && filepath.Base(ref.Path) == ref.Path && errors.Is(err, fs.ErrNotExist) && errors.As(err, &missing) {
+			missing.Hint = "to name an image of the Docker Engine, write docker-daemon:" + ref.Path
+		}
 		return nil, err
 	}
 	open := archive.OpenIn
