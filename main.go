@@ -282,6 +282,9 @@ func parse(args []string) (*command, error) {
 		}
 		return nil, err
 	}
+	if err := hasValues(f); err != nil {
+		return nil, err
+	}
 	switch first := f.Arg(0); {
 	case f.NArg() != 1:
 	case first == "help", first == "version": // an image of that name is docker-daemon:help
@@ -293,6 +296,9 @@ func parse(args []string) (*command, error) {
 	}
 	switch f.NArg() {
 	case 0:
+		if a.compare != "" {
+			return nil, fmt.Errorf("--compare %s: no image given that it is to be held against", a.compare)
+		}
 		return nil, errors.New("no image given")
 	case 1:
 	default:
@@ -301,14 +307,14 @@ func parse(args []string) (*command, error) {
 		}
 		return nil, fmt.Errorf("one image at a time, not %d: %s", f.NArg(), strings.Join(f.Args(), " "))
 	}
+	if !slices.Contains([]string{"auto", "tty", "plain", "none"}, c.progress) {
+		return nil, fmt.Errorf("--progress %s: must be auto, tty, plain or none", c.progress)
+	}
 	if c.quiet {
 		if f.Changed("progress") && c.progress != "none" {
 			return nil, fmt.Errorf("--quiet and --progress %s contradict each other", c.progress)
 		}
 		c.progress = "none"
-	}
-	if !slices.Contains([]string{"auto", "tty", "plain", "none"}, c.progress) {
-		return nil, fmt.Errorf("--progress %s: must be auto, tty, plain or none", c.progress)
 	}
 	for _, name := range a.reports {
 		if !strings.HasSuffix(name, ".html") && !strings.HasSuffix(name, ".svg") {
@@ -331,9 +337,30 @@ func parse(args []string) (*command, error) {
 	return c, c.job.Validate()
 }
 
-// suggest names the option that an unknown one was probably meant for.
+// hasValues refuses an option with an empty value, which is what --context "$DIR"
+// becomes where DIR isn't set: whoever wrote it wanted something else than the
+// default.
+func hasValues(f *pflag.FlagSet) error {
+	var err error
+	f.Visit(func(flag *pflag.Flag) {
+		values := []string{flag.Value.String()}
+		if list, isList := flag.Value.(pflag.SliceValue); isList {
+			values = list.GetSlice()
+		}
+		if err == nil && slices.ContainsFunc(values, func(v string) bool { return strings.TrimSpace(v) == "" }) {
+			err = fmt.Errorf("--%s: its value is empty", flag.Name)
+		}
+	})
+	return err
+}
+
+// suggest names the option that an unknown one was probably meant for. A letter
+// alone is near to everything short.
 func suggest(f *pflag.FlagSet, unknown *pflag.NotExistError) error {
-	near, distance := "", 3
+	near, distance := "", min(3, (len(unknown.GetSpecifiedName())+1)/3+1)
+	if unknown.GetSpecifiedShortnames() != "" {
+		return unknown
+	}
 	f.VisitAll(func(flag *pflag.Flag) {
 		if d := levenshtein.Distance(unknown.GetSpecifiedName(), flag.Name, nil); d < distance {
 			near, distance = flag.Name, d
@@ -380,8 +407,8 @@ func (a *arguments) job(f *pflag.FlagSet) (rebuild.Options, error) {
 	switch {
 	case a.attest == attestBeside:
 		o.Attest = true
-	case f.Changed("attest") && a.attest == "":
-		return o, errors.New("--attest=: a file's name is missing")
+	case a.attest == "-":
+		return o, errors.New("--attest=-: the statement goes to a file; stdout has the result's digest")
 	default:
 		o.AttestFile = a.attest
 	}
@@ -462,6 +489,9 @@ func sourceDate() (*time.Time, error) {
 		return nil, fmt.Errorf("SOURCE_DATE_EPOCH %q: must be a number of seconds", epoch)
 	}
 	t := time.Unix(seconds, 0).UTC()
+	if t.Year() < 0 || t.Year() > 9999 { // RFC 3339 has no other years
+		return nil, fmt.Errorf("SOURCE_DATE_EPOCH %q: must be a second of the years 0 to 9999", epoch)
+	}
 	return &t, nil
 }
 

@@ -49,51 +49,73 @@ func example(t *testing.T) string {
 
 func TestWrongUseGetsOneLineAndExit2(t *testing.T) {
 	cases := map[string][]string{
-		"no image":                   {},
-		"two images":                 {"a", "b"},
-		"unknown flag":               {"--frobnicate", "a"},
-		"unknown builder":            {"--builder", "kaniko", "a"},
-		"unknown verification":       {"--verify", "maybe", "a"},
-		"unknown progress":           {"--progress", "dots", "a"},
-		"unknown compression":        {"--compression", "lzma", "a"},
-		"compression level":          {"--compression", "gzip:99", "a"},
-		"bad tag":                    {"-t", "Not A Name", "a"},
-		"tag with a digest":          {"-t", "a@sha256:" + strings.Repeat("a", 64), "a"},
-		"report of an unknown kind":  {"--report", "r.pdf", "a"},
-		"unknown shell":              {"--completion", "tcsh"},
-		"empty reference":            {""},
-		"bad reference":              {"docker://UPPER"},
-		"quiet and tty":              {"-q", "--progress", "tty", "a"},
-		"json and archive on stdout": {"--json", "-o", "-", "a"},
-		"dry run to stdout":          {"--dry-run", "-o", "-", "a"},
-		"two products on stdout":     {"--context", "-", "-o", "-", "a"},
-		"two products on its device": {"--context", "-", "-o", "/dev/stdout", "a.tar"},
-		"bad platform":               {"--platform", "linux", "a"},
-		"a slip in an option":        {"--quite", "a"},
-		"a slip in a transport":      {"docker-archiv:foo.tar"},
-		"no transport":               {"-o", "nosuchtransport:foo", "a.tar"},
-		"a foreign transport":        {"s3://bucket/a"},
-		"a gate for a real run":      {"--max-layers", "5", "a"},
-		"waste beyond all":           {"--dry-run", "--max-waste", "101%", "a"},
-		"layers that are no number":  {"--dry-run", "--max-layers", "few", "a"},
-		"a size that is none":        {"--dry-run", "--max-size", "huge", "a"},
-		"compare with a tag":         {"--compare", "b", "-t", "x", "a"},
-		"compare with an output":     {"--compare", "b", "-o", "x.tar", "a"},
-		"compare in a dry run":       {"--compare", "b", "--dry-run", "a"},
-		"compare with a gate":        {"--compare", "b", "--max-layers", "1", "a"},
-		"compare with a context":     {"--compare", "b", "--context", "dir", "a"},
-		"compare with a page":        {"--compare", "b", "--report", "r.html", "a"},
-		"compare with a base":        {"--compare", "b", "--base", "auto", "a"},
-		"compare with --verify":      {"--compare", "b", "--verify", "off", "a"},
-		"compare with nothing":       {"--compare", "", "a"},
-		"compare no platform":        {"--compare", "b", "--platform", "linux", "a"},
-		"compare stdin with stdin":   {"--compare", "-", "-"},
-		"bad SOURCE_DATE_EPOCH":      {"a"},
+		"no image":                    {},
+		"two images":                  {"a", "b"},
+		"unknown flag":                {"--frobnicate", "a"},
+		"unknown builder":             {"--builder", "kaniko", "a"},
+		"unknown verification":        {"--verify", "maybe", "a"},
+		"unknown progress":            {"--progress", "dots", "a"},
+		"unknown compression":         {"--compression", "lzma", "a"},
+		"compression level":           {"--compression", "gzip:99", "a"},
+		"bad tag":                     {"-t", "Not A Name", "a"},
+		"tag with a digest":           {"-t", "a@sha256:" + strings.Repeat("a", 64), "a"},
+		"report of an unknown kind":   {"--report", "r.pdf", "a"},
+		"unknown shell":               {"--completion", "tcsh"},
+		"empty reference":             {""},
+		"bad reference":               {"docker://UPPER"},
+		"quiet and tty":               {"-q", "--progress", "tty", "a"},
+		"json and archive on stdout":  {"--json", "-o", "-", "a"},
+		"dry run to stdout":           {"--dry-run", "-o", "-", "a"},
+		"two products on stdout":      {"--context", "-", "-o", "-", "a"},
+		"two products on its device":  {"--context", "-", "-o", "/dev/stdout", "a.tar"},
+		"bad platform":                {"--platform", "linux", "a"},
+		"a slip in an option":         {"--quite", "a"},
+		"a slip in a transport":       {"docker-archiv:foo.tar"},
+		"no transport":                {"-o", "nosuchtransport:foo", "a.tar"},
+		"a foreign transport":         {"s3://bucket/a"},
+		"a gate for a real run":       {"--max-layers", "5", "a"},
+		"waste beyond all":            {"--dry-run", "--max-waste", "101%", "a"},
+		"layers that are no number":   {"--dry-run", "--max-layers", "few", "a"},
+		"a size that is none":         {"--dry-run", "--max-size", "huge", "a"},
+		"compare with a tag":          {"--compare", "b", "-t", "x", "a"},
+		"compare with an output":      {"--compare", "b", "-o", "x.tar", "a"},
+		"compare in a dry run":        {"--compare", "b", "--dry-run", "a"},
+		"compare with a gate":         {"--compare", "b", "--max-layers", "1", "a"},
+		"compare with a context":      {"--compare", "b", "--context", "dir", "a"},
+		"compare with a page":         {"--compare", "b", "--report", "r.html", "a"},
+		"compare with a base":         {"--compare", "b", "--base", "auto", "a"},
+		"compare with --verify":       {"--compare", "b", "--verify", "off", "a"},
+		"compare with nothing":        {"--compare", "", "a"},
+		"compare no platform":         {"--compare", "b", "--platform", "linux", "a"},
+		"compare stdin with stdin":    {"--compare", "-", "-"},
+		"compare with no image":       {"--compare", "b"},
+		"nowhere to put stdin's":      {"-"},
+		"nowhere to put a registry's": {"docker://registry.example/a:1"},
+		"nowhere but a name":          {"-t", "flat:1", "docker://registry.example/a:1"},
+		"a registry and no image":     {"docker://registry.example"},
+		"a registry, port, no image":  {"-o", "docker://localhost:5000", "a.tar"},
+		"a foreign kind of address":   {"https://registry.example/a:1"},
+		"several platforms":           {"--platform", "linux/amd64,linux/arm64", "a"},
+		"fewer layers than none":      {"--base", "-1", "a"},
+		"an empty context":            {"--context", "", "a"},
+		"an empty tag":                {"-t", "", "a"},
+		"an empty page":               {"--report", "r.html", "--report=", "a"},
+		"an empty platform":           {"--platform=", "a"},
+		"an empty shell":              {"--completion=", "a"},
+		"an empty base":               {"--base", " ", "a"},
+		"an empty statement's name":   {"--attest=", "a"},
+		"a statement on stdout":       {"--attest=-", "a"},
+		"quiet, an unknown progress":  {"-q", "--progress", "dots", "a"},
+		"bad SOURCE_DATE_EPOCH":       {"a"},
+		"late SOURCE_DATE_EPOCH":      {"a"},
 	}
 	for name, args := range cases {
 		t.Run(name, func(t *testing.T) {
-			if name == "bad SOURCE_DATE_EPOCH" {
+			switch name {
+			case "bad SOURCE_DATE_EPOCH":
 				t.Setenv("SOURCE_DATE_EPOCH", "yesterday")
+			case "late SOURCE_DATE_EPOCH":
+				t.Setenv("SOURCE_DATE_EPOCH", "99999999999999")
 			}
 			code, stdout, stderr := flattenCommand(t, args...)
 			if code != exitUsage {
@@ -103,7 +125,7 @@ func TestWrongUseGetsOneLineAndExit2(t *testing.T) {
 				t.Errorf("printed on stdout: %s", stdout)
 			}
 			lines := strings.Split(strings.TrimRight(stderr, "\n"), "\n")
-			if len(lines) != 2 || !strings.HasPrefix(lines[0], "docker-flatten: ") || !strings.HasPrefix(lines[1], "hint: ") {
+			if len(lines) != 2 || strings.Contains(lines[0], "json:") || !strings.HasPrefix(lines[0], "docker-flatten: ") || !strings.HasPrefix(lines[1], "hint: ") {
 				t.Errorf("not one line and a hint:\n%s", stderr)
 			}
 		})
@@ -125,12 +147,16 @@ func TestFailureNamesTheObject(t *testing.T) {
 	cases := map[string]struct {
 		args []string
 		says []string
+		not  string // "" = anything may be said besides
 	}{
-		"no engine":        {[]string{"app"}, []string{"/nowhere/docker.sock", "hint: "}},
-		"no such file":     {[]string{missing}, []string{"missing.tar"}},
-		"base too high":    {[]string{"--base", "99", example(t)}, []string{"99", "8 layers"}},
-		"base is no image": {[]string{"--base", "./nothing.tar", example(t)}, []string{"nothing.tar"}},
-		"no platform":      {[]string{"--platform", "linux/s390x", example(t)}, []string{"s390x"}},
+		"no engine":        {[]string{"app"}, []string{"/nowhere/docker.sock", "hint: "}, ""},
+		"no such file":     {[]string{missing}, []string{"missing.tar"}, "docker-daemon"},
+		"no archive here":  {[]string{"docker-archive:missing.tar"}, []string{"missing.tar"}, "hint: "},
+		"no layout here":   {[]string{"oci:missing"}, []string{"missing"}, "hint: "},
+		"no name either":   {[]string{"missing.tar"}, []string{"hint: ", "docker-daemon:missing.tar"}, ""},
+		"base too high":    {[]string{"--base", "99", example(t)}, []string{"99", "8 layers"}, ""},
+		"base is no image": {[]string{"--base", "./nothing.tar", example(t)}, []string{"nothing.tar"}, ""},
+		"no platform":      {[]string{"--platform", "linux/s390x", example(t)}, []string{"s390x"}, ""},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -143,10 +169,25 @@ func TestFailureNamesTheObject(t *testing.T) {
 					t.Errorf("doesn't say %q:\n%s", s, stderr)
 				}
 			}
+			if c.not != "" && strings.Contains(stderr, c.not) {
+				t.Errorf("says %q:\n%s", c.not, stderr)
+			}
 			if n := strings.Count(stderr, "\n"); n > 2 {
 				t.Errorf("%d lines:\n%s", n, stderr)
 			}
 		})
+	}
+}
+
+func TestNoTemporaryDirectoryIsNamed(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("TMPDIR has another name here")
+	}
+	src := example(t)
+	t.Setenv("TMPDIR", "/nowhere/temporary")
+	code, _, stderr := flattenCommand(t, "-q", "-o", "-", src)
+	if code != exitFailed || !strings.Contains(stderr, "/nowhere/temporary: no such") || !strings.Contains(stderr, "hint: TMPDIR") {
+		t.Errorf("exit code %d: %s", code, stderr)
 	}
 }
 
@@ -330,10 +371,18 @@ func TestSlipsGetASuggestion(t *testing.T) {
 		"--dryrun a":                    "did you mean --dry-run?",
 		"docker-archiv:foo.tar":         "did you mean docker-archive:?",
 		"--base nosuch:1 " + example(t): "--base N",
+		"https://registry.example/a:1":  "did you mean docker://registry.example/a:1?",
+		"-q --progress dots a":          "must be auto, tty, plain or none",
+		"--compare b":                   "--compare b: no image given",
 	} {
 		t.Setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 		if _, _, stderr := flattenCommand(t, strings.Fields(args)...); !strings.Contains(stderr, says) {
 			t.Errorf("%s: doesn't say %q:\n%s", args, says, stderr)
+		}
+	}
+	for _, args := range []string{"-n a", "--log a", "--squash a"} { // near to nothing
+		if _, _, stderr := flattenCommand(t, strings.Fields(args)...); strings.Contains(stderr, "did you mean") {
+			t.Errorf("%s: %s", args, stderr)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package rebuild
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +29,10 @@ func (o *Options) prepare(ctx context.Context, src *image.Source, opt image.Opti
 	if err != nil || !o.Attest {
 		return to, err
 	}
-	return to, canAttest(to)
+	if err := canAttest(to); err != nil {
+		return to, &UsageError{err}
+	}
+	return to, nil
 }
 
 // names are the names of the result, besides the one that --output has.
@@ -64,21 +68,28 @@ func (o *Options) output(source image.Ref, names []string) (image.Ref, error) {
 		}
 		return *o.Output, nil
 	}
-	switch {
-	case source.Transport == image.Daemon:
+	if source.Transport == image.Daemon {
 		return image.Ref{Transport: image.Daemon, Name: names[0]}, nil
-	case source.Transport == image.Registry:
-		return image.Ref{}, &image.Error{Op: "choose a destination", Object: source.String(), Err: errors.New("the image comes from a registry"),
-			Hint: "say where the result goes: -o docker://" + names[0] + ", or a file"}
-	case source.Path == "-":
-		return image.Ref{}, &image.Error{Op: "choose a destination", Object: source.String(), Err: errors.New("the image comes from stdin"),
-			Hint: "say where the result goes: -o - for stdout, or a file"}
 	}
 	dir, file := filepath.Split(filepath.Clean(source.Path))
 	if i := strings.Index(file, ".tar"); i > 0 {
 		file = file[:i]
 	}
 	return image.Ref{Transport: image.Archive, Path: dir + file + "_flatten.tar"}, nil
+}
+
+// noDefaultOutput says that it must be said where the result goes.
+func (o *Options) noDefaultOutput() error {
+	if o.Image.Transport != image.Registry {
+		return &image.Error{Op: "choose", Object: "a destination", Err: errors.New("the image comes from stdin"),
+			Hint: "say where the result goes: -o - for stdout, or a file"}
+	}
+	name := flattenedName(o.Image, nil)
+	if len(o.Tags) > 0 {
+		name = o.Tags[0]
+	}
+	return &image.Error{Op: "choose", Object: "a destination", Err: fmt.Errorf("%s comes from a registry", o.Image),
+		Hint: "say where the result goes: -o docker://" + name + ", or a file"}
 }
 
 // isSameFile tells whether two paths lead to one file, but not directory: a

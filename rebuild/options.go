@@ -117,6 +117,9 @@ func (o *Options) validate() error {
 			return fmt.Errorf("--tag %s: %w", tag, err)
 		}
 	}
+	if o.Output == nil && !o.DryRun && !o.contextOnly() && !hasDefaultOutput(o.Image) {
+		return o.noDefaultOutput()
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package image
 
 import (
 	"fmt"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -9,6 +10,9 @@ import (
 // ParsePlatform reads a platform as os/arch[/variant].
 func ParsePlatform(s string) (v1.Platform, error) {
 	p, err := v1.ParsePlatform(s)
+	if strings.ContainsAny(s, ", ") { // as other tools have several
+		return v1.Platform{}, fmt.Errorf("platform %q: must be one os/arch[/variant]; all of an index are the default", s)
+	}
 	if err != nil || p.OS == "" || p.Architecture == "" {
 		return v1.Platform{}, fmt.Errorf("platform %q: must be os/arch[/variant]", s)
 	}

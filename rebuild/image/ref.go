@@ -152,6 +152,10 @@ func parseRegistryName(s, name string) (Ref, error) {
 	if err != nil {
 		return Ref{}, fmt.Errorf("%s isn't an image reference: %w", s, err)
 	}
+	// Without a slash it would be an image of Docker Hub's, where none is called so.
+	if host, _, _ := strings.Cut(name, ":"); !strings.Contains(name, "/") && (strings.Contains(host, ".") || host == "localhost") {
+		return Ref{}, fmt.Errorf("%s: names a registry, and no image in it: docker://%s/NAME", s, name)
+	}
 	return Ref{Transport: Registry, Name: reference.FamiliarString(reference.TagNameOnly(named))}, nil
 }
 
@@ -180,6 +184,9 @@ func checkTransport(s, word, rest string) error {
 		return nil
 	}
 	err := &Error{Op: "understand", Object: s, Err: fmt.Errorf("%q is no transport", word), Hint: "the transports are " + strings.Join(transports, ", ") + "; a path starts with / or ./"}
+	if near == "" && (word == "http" || word == "https") {
+		near = "docker:" + rest
+	}
 	if near != "" {
 		err.Hint = "did you mean " + near + "? " + err.Hint
 	}

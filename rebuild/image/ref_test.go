@@ -75,7 +75,7 @@ func TestSlipsOfTransportsAreTold(t *testing.T) {
 		"docer://app":             "did you mean docker://?",
 		"nosuchtransport:foo":     "the transports are",
 		"s3://bucket/app":         "the transports are",
-		"https://example.com/app": "the transports are",
+		"https://example.com/app": "did you mean docker://example.com/app?",
 		"containers-storage:app":  "the transports are",
 		"dir:/tmp/x":              "the transports are",
 		"podman:./x.tar":          "the transports are",
@@ -87,7 +87,7 @@ func TestSlipsOfTransportsAreTold(t *testing.T) {
 			t.Errorf("%s: %v", s, err)
 		}
 	}
-	for _, s := range []string{"docker:24", "registry:2", "app:flat", "packer:1", "locker:2", "localhost:5000/app:1", "dir:latest", "oci:layout", "a/b:c", "debian:12", "x.tar:name", "C:\\x.tar", "app.tar.gz:ref"} {
+	for _, s := range []string{"docker:24", "registry:2", "app:flat", "packer:1", "locker:2", "localhost:5000/app:1", "dir:latest", "oci:layout", "a/b:c", "debian:12", "x.tar:name", "C:\\x.tar", "app.tar.gz:ref", "docker://app", "docker://app:5000", "docker://localhost/app", "docker://registry.example/app"} {
 		if _, err := image.ParseRef(s); err != nil {
 			t.Errorf("%s: %v", s, err)
 		}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,9 @@ func ParseBase(s string) (Base, error) {
 		return Base{text: s}, nil
 	}
 	if n, err := strconv.Atoi(s); err == nil {
+		if n < 0 {
+			return Base{}, fmt.Errorf("%d is no number of layers", n)
+		}
 		return Base{text: s, layers: n}, nil
 	}
 	ref, err := image.ParseRef(s)
