@@ -20,6 +20,7 @@ type Base struct {
 	Evidence string // how it was found, as one phrase for the plan
 	Kind     string // a Candidate's, or "comment", "guess", "none"
 	Image    *Image // the base's own config document; nil when it can't be read
+	ID       string // a Candidate's; "" = not known
 }
 
 // Candidate is an image that could be the base.
@@ -29,6 +30,7 @@ type Candidate struct {
 	Kind  string   // where it comes from: a key of kindRank
 	By    string   // what says that it is the base, as the start of a phrase; "" = what its kind usually is
 	Image *Image   // its config document; nil when it can't be read
+	ID    string   // the digest by which its place knows it: a manifest's, or an image ID; "" = not known
 }
 
 // Annotations of an image manifest that name its base (OCI image spec,
@@ -96,7 +98,7 @@ func numberedBase(img *Image, ins []Instruction, n int, candidates []Candidate) 
 	}
 	if c, ok := bestLocal(img, candidates, func(k int) bool { return k == n }); ok {
 		l := fromCandidate(img, ins, c)
-		b.Name, b.Entries, b.Image = l.Name, l.Entries, l.Image
+		b.Name, b.Entries, b.Image, b.ID = l.Name, l.Entries, l.Image, l.ID
 	}
 	return b
 }
@@ -303,7 +305,7 @@ func fromCandidate(img *Image, ins []Instruction, c Candidate) Base {
 	if b := bestName(c); b != "" && c.Kind != "user" {
 		name = b
 	}
-	return Base{Name: name, Layers: n, Entries: entriesOf(img, ins, c.Image), Kind: c.Kind, Image: c.Image}
+	return Base{Name: name, Layers: n, Entries: entriesOf(img, ins, c.Image), Kind: c.Kind, Image: c.Image, ID: c.ID}
 }
 
 // entriesOf is how many of img's history entries are base's. If base's history

@@ -96,15 +96,27 @@ func digestOf(im *image.Image) v1.Hash {
 	return image.DigestOf(im.Config)
 }
 
-// digestOfBase is the digest by which registries know the base; "" = not known.
+// digestIn is the digest by which the place of an image knows it: a docker-archive
+// may have a manifest of its own making.
+func digestIn(ref image.Ref, im *image.Image) string {
+	if ref.Transport == image.Archive {
+		return image.DigestOf(im.Config).String()
+	}
+	return digestOf(im).String()
+}
+
+// digestOfBase is the digest by which registries know the base, or else its own
+// place; "" = not known.
 func digestOfBase(o maker.Order) string {
 	if d := o.Plan.Annotations[ocispec.AnnotationBaseImageDigest]; d != "" {
 		return d
 	}
 	if o.Plan.Base.Kind == "annotation" && o.Image.Manifest != nil {
-		return o.Image.Manifest.Annotations[ocispec.AnnotationBaseImageDigest]
+		if d := o.Image.Manifest.Annotations[ocispec.AnnotationBaseImageDigest]; d != "" {
+			return d
+		}
 	}
-	return ""
+	return o.Plan.Base.ID
 }
 
 // parameters are the options that the result depends on, and where the source

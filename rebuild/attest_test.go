@@ -27,6 +27,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/image/place"
+	"docker-flatten/rebuild/plan"
 )
 
 // attested is what a statement is read for.
@@ -436,6 +438,54 @@ func TestAttestationInAFile(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*absent*")); len(left) > 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+// A base that no registry is known to have has the digest that its own place
+// knows it by.
+func TestAttestationHasTheBasesDigest(t *testing.T) {
+	together := archiveRef(write(t, middleImage("mid:1"), appImage()))
+	together.Name = "mid:1"
+	src, err := place.Open(t.Context(), together, image.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inArchive := src.Images[0].ID
+	src.Close()
+	together.Name = "app:1"
+	l := newLayout(t)
+	mid, app, saying := l.image(t, middleImage()), l.image(t, appImage()), l.image(t, appImage())
+	l.change(t, &saying, func(m *v1.Manifest) { m.Annotations = map[string]string{saysName: "example.com/mid:1"} })
+	l.names(t, map[string]v1.Descriptor{"example.com/mid:1": mid, "app": app, "saying": saying})
+	for title, o := range map[string]struct {
+		image image.Ref
+		base  plan.Base
+		want  string
+	}{
+		"beside it in the archive": {together, plan.Base{}, inArchive},
+		"beside it in the layout":  {image.Ref{Transport: image.Layout, Path: l.dir, Name: "app"}, plan.Base{}, mid.Digest.String()},
+		"that an annotation names": {image.Ref{Transport: image.Layout, Path: l.dir, Name: "saying"}, plan.Base{}, mid.Digest.String()},
+		"by the user's word":       {image.Ref{Transport: image.Layout, Path: l.dir, Name: "app"}, keep("oci:" + l.dir + ":example.com/mid:1"), mid.Digest.String()},
+		"that nothing names":       {image.Ref{Transport: image.Layout, Path: l.dir, Name: "app"}, keep("1"), ""},
+	} {
+		t.Run(title, func(t *testing.T) {
+			out := image.Ref{Transport: image.Archive, Path: filepath.Join(t.TempDir(), "out.tar")}
+			file := filepath.Join(t.TempDir(), "statement.json")
+			if _, err := Flatten(t.Context(), Options{Image: o.image, Output: &out, Base: o.base, Tags: []string{"flat:1"}, AttestFile: file, Client: noEngine}); err != nil {
+				t.Fatal(err)
+			}
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			if materials := readStatement(t, raw).Predicate.BuildDefinition.ResolvedDependencies; len(materials) > 1 {
+				got = "sha256:" + materials[1].Digest["sha256"]
+			}
+			if got != o.want {
+				t.Errorf("base's digest is %q, want %q: %s", got, o.want, raw)
+			}
+		})
 	}
 }
 

@@ -136,7 +136,7 @@ func siblings(ctx context.Context, im *image.Image, beside image.Beside) []nearI
 		if s.ID == im.ID || !image.PlatformMatches(im.Platform, s.Platform) || !below(s.DiffIDs, im.DiffIDs) || json.Unmarshal(s.Config, config) != nil {
 			continue
 		}
-		n := nearImage{Candidate: history.Candidate{Names: plan.OwnNames(s.Names), Kind: "sibling", Image: config}, digests: []string{s.ID}}
+		n := nearImage{Candidate: history.Candidate{Names: plan.OwnNames(s.Names), Kind: "sibling", Image: config, ID: digestIn(im.Ref, s)}, digests: []string{s.ID}}
 		if len(n.Names) > 0 {
 			n.Name = n.Names[0]
 		}
@@ -190,7 +190,7 @@ func (l *lookup) find(ctx context.Context, c claim) ([]history.Candidate, bool) 
 		if im == nil {
 			continue
 		}
-		candidate := history.Candidate{Name: c.name, Kind: c.kind, By: c.by, Image: config}
+		candidate := history.Candidate{Name: c.name, Kind: c.kind, By: c.by, Image: config, ID: digestOf(im).String()}
 		if c.digest != "" && strings.HasSuffix(ref, "@"+c.digest) {
 			candidate.Name = c.pinned(l.repository)
 		}

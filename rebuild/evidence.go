@@ -108,7 +108,7 @@ func locals(survey *engine.Survey) []nearImage {
 	var near []nearImage
 	for _, l := range survey.Locals {
 		if names := plan.OwnNames(l.Names); len(names) > 0 && l.ID != survey.Self.ID {
-			near = append(near, nearImage{history.Candidate{Name: names[0], Names: names, Kind: "local", Image: l.Image}, l.Digests})
+			near = append(near, nearImage{history.Candidate{Name: names[0], Names: names, Kind: "local", Image: l.Image, ID: l.ID}, l.Digests})
 		}
 	}
 	return near
@@ -129,12 +129,12 @@ func surveyed(survey *engine.Survey) plan.Evidence {
 		}
 		documents[l.ID] = l.Image
 		if l.ID != survey.Self.ID {
-			evidence.Candidates = append(evidence.Candidates, history.Candidate{Name: names[0], Names: names, Kind: "local", Image: l.Image})
+			evidence.Candidates = append(evidence.Candidates, history.Candidate{Name: names[0], Names: names, Kind: "local", Image: l.Image, ID: l.ID})
 		}
 	}
 	for _, p := range survey.Parents {
 		if names := plan.OwnNames(p.Names); len(names) > 0 && documents[p.ID] != nil {
-			evidence.Candidates = append(evidence.Candidates, history.Candidate{Name: names[0], Names: names, Kind: "parent", Image: documents[p.ID]})
+			evidence.Candidates = append(evidence.Candidates, history.Candidate{Name: names[0], Names: names, Kind: "parent", Image: documents[p.ID], ID: p.ID})
 		}
 	}
 	return evidence
@@ -154,7 +154,7 @@ func (o *Options) namedBase(ctx context.Context, ref image.Ref, im *image.Image,
 			return plan.Evidence{}, err
 		}
 		return plan.Evidence{
-			Candidates: []history.Candidate{{Name: written, Names: local.Names, Kind: "user", Image: local.Image}},
+			Candidates: []history.Candidate{{Name: written, Names: local.Names, Kind: "user", Image: local.Image, ID: local.ID}},
 			Named:      written,
 			Digests:    map[string]string{written: registryDigest(written, *local)},
 		}, nil
@@ -170,7 +170,7 @@ func (o *Options) namedBase(ctx context.Context, ref image.Ref, im *image.Image,
 	if err := json.Unmarshal(base.Config, config); err != nil {
 		return plan.Evidence{}, fmt.Errorf("read config document: %w", err)
 	}
-	evidence := plan.Evidence{Candidates: []history.Candidate{{Name: written, Names: base.Names, Kind: "user", Image: config}}}
+	evidence := plan.Evidence{Candidates: []history.Candidate{{Name: written, Names: base.Names, Kind: "user", Image: config, ID: digestIn(src.Ref, base)}}}
 	if len(base.Names) > 0 {
 		evidence.Named = base.Names[0]
 	}
