@@ -322,3 +322,45 @@ func checkScript(t *testing.T, where, script, help string) {
 		}
 	}
 }
+
+// TestTopReadmeShowsWhatIsPrinted holds the first thing that a newcomer types, and
+// sees, against what is printed: the README leaves lines out, and changes none.
+func TestTopReadmeShowsWhatIsPrinted(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const typed = "go run main.go -t demo:flat examples/prototype/image.tar"
+	_, rest, found := strings.Cut(string(text), "    "+typed+"\n")
+	_, rest, fenced := strings.Cut(rest, "```text\n")
+	shown, _, closed := strings.Cut(rest, "```")
+	if !found || !fenced || !closed {
+		t.Fatalf("README.md doesn't show what %q prints", typed)
+	}
+	dir := t.TempDir()
+	image, err := os.ReadFile("prototype/image.tar")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "image.tar"), image, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd := exec.Command(binary, "-t", "demo:flat", "image.tar")
+	cmd.Dir, cmd.Stderr = dir, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%v: %s", err, stderr.String())
+	}
+	printed := strings.Split(stderr.String(), "\n")
+	for line := range strings.Lines(shown) {
+		line = strings.TrimSuffix(line, "\n")
+		if line == "" {
+			continue
+		}
+		i := slices.Index(printed, line)
+		if i < 0 {
+			t.Fatalf("README.md shows %q, which isn't printed, or not there:\n%s", line, stderr.String())
+		}
+		printed = printed[i+1:]
+	}
+}

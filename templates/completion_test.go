@@ -36,6 +36,23 @@ func TestCompletionHasEveryOptionOfTheHelp(t *testing.T) {
 	}
 }
 
+// An option with a value isn't mistaken for one without, whose next word would be
+// the image.
+func TestCompletionKnowsWhichOptionsHaveValues(t *testing.T) {
+	for shell, list := range map[string]string{"bash": `(?m)^ +(-t \| .*)\)$`, "fish": `(?m)^ +case (-t .*)$`} {
+		script, _ := Completion(shell)
+		found := regexp.MustCompile(list).FindStringSubmatch(script)
+		if found == nil {
+			t.Fatalf("%s: no list of options with values", shell)
+		}
+		for _, option := range regexp.MustCompile(`(?m)^  (?:-[a-z], |    )(--[a-z-]+) [A-Z]`).FindAllStringSubmatch(Usage, -1) {
+			if !slices.Contains(strings.Fields(found[1]), option[1]) {
+				t.Errorf("%s takes %s for an option without a value", shell, option[1])
+			}
+		}
+	}
+}
+
 // bash completes a command line in dir, where a docker command with two images
 // is in the PATH, and returns what bash would offer.
 func bash(t *testing.T, dir, line string) []string {

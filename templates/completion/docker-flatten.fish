@@ -39,7 +39,7 @@ function __docker_flatten_needs_image
             continue
         end
         switch $word
-            case -t --tag -b --base -o --output --compare --context --builder --platform --compression --verify --max-waste --max-layers --max-size --report --progress --completion
+            case -t --tag -b --base -o --output --compare --context --dockerfile --builder --platform --compression --verify --max-waste --max-layers --max-size --report --progress --completion
                 set expects 1
             case '-?*'
                 continue
