@@ -361,6 +361,9 @@ func suggest(f *pflag.FlagSet, unknown *pflag.NotExistError) error {
 	if unknown.GetSpecifiedShortnames() != "" {
 		return unknown
 	}
+	if name, value, spaced := strings.Cut(unknown.GetSpecifiedName(), " "); spaced && f.Lookup(name) != nil { // two words in quotes
+		return fmt.Errorf("%w: did you mean --%s=%s?", unknown, name, strings.TrimSpace(value))
+	}
 	f.VisitAll(func(flag *pflag.Flag) {
 		if d := levenshtein.Distance(unknown.GetSpecifiedName(), flag.Name, nil); d < distance {
 			near, distance = flag.Name, d

@@ -380,6 +380,9 @@ func TestSlipsGetASuggestion(t *testing.T) {
 			t.Errorf("%s: doesn't say %q:\n%s", args, says, stderr)
 		}
 	}
+	if _, _, stderr := flattenCommand(t, "--base debian:12", "a"); !strings.Contains(stderr, "did you mean --base=debian:12?") {
+		t.Errorf("two words in one: %s", stderr)
+	}
 	for _, args := range []string{"-n a", "--log a", "--squash a"} { // near to nothing
 		if _, _, stderr := flattenCommand(t, strings.Fields(args)...); strings.Contains(stderr, "did you mean") {
 			t.Errorf("%s: %s", args, stderr)
