@@ -1,6 +1,7 @@
 package examples
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -90,22 +91,53 @@ func TestGitHubAction(t *testing.T) {
 	if err := run(); err != nil {
 		t.Fatal(err)
 	}
-	got, err := os.ReadFile(output)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !regexp.MustCompile(`^result=` + regexp.QuoteMeta(registry) + `/app@sha256:[0-9a-f]{64}\n$`).Match(got) {
+	got := actionOutput(t, output)
+	if !regexp.MustCompile(`^` + regexp.QuoteMeta(registry) + `/app@sha256:[0-9a-f]{64}$`).MatchString(got) {
 		t.Errorf("output: %s", got)
 	}
 	for _, tag := range []string{"1", "2", "3"} {
-		if digest := digestOf(t, registry+"/app:"+tag); !strings.HasSuffix(strings.TrimSpace(string(got)), digest) {
+		if digest := digestOf(t, registry+"/app:"+tag); !strings.HasSuffix(got, digest) {
 			t.Errorf("app:%s is %s", tag, digest)
 		}
 	}
-	inputs["image"] = "./absent.tar"
+	// Optional inputs are empty, lines have spaces around them and end as on Windows,
+	// and what is printed has several lines.
+	inputs["output"], inputs["tags"], inputs["options"] = "", "", "--dry-run\r\n  --base=1 \r\n\n-q\r\n"
+	if err := run(); err != nil {
+		t.Fatal(err)
+	}
+	if got := actionOutput(t, output); !strings.Contains(got, "\nADD layer.tar.gz /\n") {
+		t.Errorf("output of a dry run: %s", got)
+	}
+	inputs["options"] = "--dry-run\n--max-layers=1"
+	var exit *exec.ExitError
+	if err := run(); !errors.As(err, &exit) || exit.ExitCode() != 4 {
+		t.Errorf("a gate: %v", err)
+	}
+	inputs["image"], inputs["options"] = "./absent.tar", ""
 	if err := run(); err == nil || !strings.Contains(err.Error(), "absent.tar") {
 		t.Errorf("with no image: %v", err)
 	}
+}
+
+// actionOutput reads what the action's last run has as its result, as the runner
+// does: NAME<<END, lines, END. There is no other output.
+func actionOutput(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	first, rest, _ := strings.Cut(string(text), "\n")
+	end, named := strings.CutPrefix(first, "result<<")
+	value, whole := strings.CutSuffix(rest, "\n"+end+"\n")
+	if !named || !whole || len(end) < 16 || strings.Contains(value, end) {
+		t.Fatalf("not one output called result: %s", text)
+	}
+	return value
 }
 
 // TestGitLabComponent runs the job's scripts, line by line in one shell, with a
@@ -137,7 +169,7 @@ func TestGitLabComponent(t *testing.T) {
 		t.Fatal(err)
 	}
 	registry := startRegistry(t)
-	inputs := map[string]string{"tool": "tool:1@sha256:0", "image": archive, "output": "docker://" + registry + "/app:1", "options": "--attest --base 1"}
+	inputs := map[string]string{"tool": "tool:1@sha256:0", "image": archive, "output": "docker://" + registry + "/app:1", "options": "-q --attest --base 1"}
 	dir, bin := t.TempDir(), t.TempDir()
 	env := append(os.Environ(), "PATH="+fakeDocker(t)+string(os.PathListSeparator)+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	variables, _ := at(job, "variables").(map[string]any)
