@@ -95,6 +95,9 @@ func (o *Options) noDefaultOutput() error {
 // isSameFile tells whether two paths lead to one file, but not directory: a
 // layout can hold both images.
 func isSameFile(a, b string) bool {
+	if a == "-" || b == "-" { // stdin or stdout, whatever file has that name
+		return false
+	}
 	x, err := os.Stat(a)
 	if err != nil || !x.Mode().IsRegular() {
 		return false

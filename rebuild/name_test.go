@@ -1,6 +1,7 @@
 package rebuild
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -28,6 +29,19 @@ func TestFlattenedNameComesOfANameAndNoID(t *testing.T) {
 	} {
 		if got := flattenedName(c.ref, c.names); got != c.want {
 			t.Errorf("%s, %v: %q, want %q", c.ref, c.names, got, c.want)
+		}
+	}
+}
+
+// A file in the working directory whose name is "-" is neither stdin nor stdout.
+func TestStdinIsNoFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("-", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for paths, want := range map[[2]string]bool{{"-", "-"}: false, {"-", "./-"}: false, {"./-", "-"}: false, {"./-", "././-"}: true, {"./-", "./other"}: false} {
+		if got := isSameFile(paths[0], paths[1]); got != want {
+			t.Errorf("%v: %t", paths, got)
 		}
 	}
 }
