@@ -23,7 +23,7 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	report := &templates.Report{DryRun: o.DryRun, Builder: o.Builder.String(), Verify: o.Verify.String()}
+	report := &templates.Report{DryRun: o.DryRun, Recovered: o.Recover, Builder: o.Builder.String(), Verify: o.Verify.String()}
 	opt := o.imageOptions(report)
 	cleanUp := func(discard func() error) { err = errors.Join(err, discard()) }
 

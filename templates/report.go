@@ -23,6 +23,8 @@ type Report struct {
 	Warnings []string      `json:"warnings,omitempty"`
 	Needs    Needs         `json:"needs"`
 
+	Recovered bool `json:"-"` // the Dockerfile is the original one: nothing was merged
+
 	Stages string `json:"-"` // the Dockerfiles of several platforms as one, which has a stage for each; "" for one
 }
 

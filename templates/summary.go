@@ -154,7 +154,7 @@ func (s *summary) image(im *ImageReport) {
 	}
 	above := len(im.Layers) - im.Base.Layers
 	verb := "merged"
-	if s.plan {
+	if s.plan || s.report.Recovered {
 		verb = "to merge"
 	}
 	s.wrap("", fmt.Sprintf("%s: %s above the base %s into 1", name, history.Count(above, "layer"), verb))

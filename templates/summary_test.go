@@ -91,6 +91,11 @@ func TestPlanDoesNotSayThatAnythingWasMade(t *testing.T) {
 	if !strings.Contains(got, "7 layers above the base to merge into 1") || strings.Contains(got, "image:") {
 		t.Error(got)
 	}
+	recovered := prototype()
+	recovered.Recovered = true // its context was written, but no layer was
+	if got := summaryText(t, recovered, 80); !strings.Contains(got, "7 layers above the base to merge into 1") {
+		t.Error(got)
+	}
 }
 
 func TestSummaryTellsWasteApartWhereThereIsRoom(t *testing.T) {
