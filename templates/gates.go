@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"docker-flatten/history"
 )
 
 // GateKind is a gate's option without its dashes.
@@ -65,9 +67,9 @@ func (g *Gate) over(im *ImageReport) string {
 	case g.Kind == MaxWaste:
 		return fmt.Sprintf("%s of %s is wasted: %s too much for %s", size(s.Wasted), size(s.Bytes), size(int64(g.Over)), option)
 	case g.Kind == MaxLayers:
-		return fmt.Sprintf("%.0f layers: %.0f too many for %s", g.Actual, g.Over, option)
+		return fmt.Sprintf("%s: %.0f too many for %s", history.Count(int(g.Actual), "layer"), g.Over, option)
 	}
-	return fmt.Sprintf("%s in %d layers: %s too much for %s", size(s.Bytes), im.Before.Layers, size(int64(g.Over)), option)
+	return fmt.Sprintf("%s in %s: %s too much for %s", size(s.Bytes), history.Count(im.Before.Layers, "layer"), size(int64(g.Over)), option)
 }
 
 // exactShare writes a share with the digits that tell it from 0, at least one

@@ -23,6 +23,13 @@ func TestExceededSaysByHowMuch(t *testing.T) {
 	if got := Exceeded(&Report{Images: []ImageReport{im}}); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	one := ImageReport{Savings: Savings{Bytes: 1}, Before: Totals{Layers: 1}, Gates: []Gate{
+		{Kind: MaxLayers, Limit: "0", Unit: Layers, Actual: 1, Over: 1}, {Kind: MaxSize, Limit: "0", Unit: Bytes, Actual: 1, Over: 1},
+	}}
+	want = []string{"1 layer: 1 too many for --max-layers 0", "1B in 1 layer: 1B too much for --max-size 0"}
+	if got := Exceeded(&Report{Images: []ImageReport{one}}); !slices.Equal(got, want) {
+		t.Errorf("of one layer: got %q, want %q", got, want)
+	}
 	fine := ImageReport{Platform: "linux/s390x", Gates: im.Gates[4:]}
 	arm := ImageReport{Platform: "linux/arm64", Before: Totals{Layers: 12}, Gates: im.Gates[2:3]}
 	want = []string{"linux/arm64: 12 layers: 2 too many for --max-layers 10"}
