@@ -89,21 +89,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return fail(stderr, &rebuild.UsageError{Err: err})
 	case c.help:
-		fmt.Fprint(stdout, templates.Usage)
-		return 0
+		return printed(stdout, stderr, templates.Usage)
 	case c.man:
-		fmt.Fprint(stdout, templates.Man(version.Number()))
-		return 0
+		return printed(stdout, stderr, templates.Man(version.Number()))
 	case c.version:
-		fmt.Fprintln(stdout, version.String())
-		return 0
+		return printed(stdout, stderr, version.String()+"\n")
 	case c.completion != "":
 		script, err := templates.Completion(c.completion)
 		if err != nil {
 			return fail(stderr, &rebuild.UsageError{Err: err})
 		}
-		fmt.Fprint(stdout, script)
-		return 0
+		return printed(stdout, stderr, script)
 	}
 	if c.job.StdoutTaken() && progress.IsTerminal(stdout) {
 		return fail(stderr, &rebuild.UsageError{Err: errors.New("the archive on stdout would go to the terminal: redirect it, or name a file")})
@@ -121,6 +117,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return exitInterrupted
 		}
 		return fail(stderr, err)
+	}
+	return 0
+}
+
+// printed writes a text that is the whole product, and returns the exit code: half
+// a page in a file is a failure.
+func printed(stdout, stderr io.Writer, text string) int {
+	if _, err := io.WriteString(stdout, text); err != nil {
+		return fail(stderr, fmt.Errorf("write to stdout: %w", err))
 	}
 	return 0
 }

@@ -399,6 +399,20 @@ func TestHelpAndVersionAsWords(t *testing.T) {
 	}
 }
 
+// fullDisk takes nothing.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestTextsThatCannotBeWrittenAreAFailure(t *testing.T) {
+	for _, args := range []string{"--help", "--man", "--version", "--completion bash"} {
+		var errs bytes.Buffer
+		if code := run(t.Context(), strings.Fields(args), fullDisk{}, &errs); code != exitFailed || !strings.Contains(errs.String(), "write to stdout: no space left") {
+			t.Errorf("%s: exit code %d: %s", args, code, errs.String())
+		}
+	}
+}
+
 func TestPluginArguments(t *testing.T) {
 	t.Setenv("DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND", "/usr/bin/docker")
 	var e engineFlags
