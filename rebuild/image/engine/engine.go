@@ -142,8 +142,7 @@ func connectionCause(err error) string {
 // the names that come near.
 func (e *engine) notFound(ctx context.Context, name string) error {
 	err := &image.Error{Op: "open", Object: name, Err: image.ErrNoImage}
-	if _, statErr := os.Stat(name); statErr == nil {
-		err.Hint = "there is a file or directory of that name: as a path it is written ./" + name
+	if err.Hint = pathHint(name); err.Hint != "" {
 		return err
 	}
 	list, listErr := e.ImageList(ctx, dockerimage.ListOptions{})
@@ -156,6 +155,14 @@ func (e *engine) notFound(ctx context.Context, name string) error {
 	}
 	err.Hint = "docker images lists what the engine has; docker://" + name + " reads from a registry"
 	return err
+}
+
+// pathHint says how a path is written, where name is one; else it is "".
+func pathHint(name string) string {
+	if _, err := os.Stat(name); err != nil {
+		return ""
+	}
+	return "there is a file or directory of that name: as a path it is written ./" + name
 }
 
 // nearNames are up to three of the engine's names that name may have been

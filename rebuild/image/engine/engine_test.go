@@ -382,6 +382,17 @@ func TestEngineHasNoSuchImage(t *testing.T) {
 	}
 }
 
+func TestNoEngineForAPath(t *testing.T) {
+	t.Chdir(t.TempDir())
+	imagetest.Must(os.Mkdir("layout", 0o755))
+	opt := image.Options{Client: func() (*client.Client, error) { return engine.NewClient("", "unix:///nonexistent/docker.sock", 0) }}
+	_, err := imagetest.OpenErr(t, "layout", opt)
+	var own *image.Error
+	if !errors.Is(err, image.ErrNoEngine) || !errors.As(err, &own) || !strings.Contains(own.Hint, "./layout") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestNoEngine(t *testing.T) {
 	t.Setenv("PATH", "") // no ssh
 	for _, host := range []string{"unix:///nonexistent/docker.sock", "tcp://127.0.0.1:1", "ssh://192.0.2.3"} {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -19,6 +20,10 @@ import (
 func Open(ctx context.Context, ref image.Ref, opt image.Options) (*image.Source, error) {
 	e, err := newEngine(ctx, opt)
 	if err != nil {
+		var known *image.Error
+		if hint := pathHint(ref.Name); hint != "" && errors.Is(err, image.ErrNoEngine) && errors.As(err, &known) {
+			known.Hint = hint
+		}
 		return nil, err
 	}
 	return e.open(ctx, ref, opt)
