@@ -531,9 +531,9 @@ func (e *engineFlags) parse(args []string) ([]string, error) {
 			return nil, err
 		}
 	}
-	// docker completes with __complete flatten ….
+	// docker completes with __complete flatten …, and asks for help with help flatten.
 	rest := f.Args()
-	if i := slices.Index(rest, "flatten"); i == 0 || i == 1 && strings.HasPrefix(rest[0], "__complete") {
+	if i := slices.Index(rest, "flatten"); i == 0 || i == 1 && (strings.HasPrefix(rest[0], "__complete") || rest[0] == "help") {
 		rest = slices.Delete(rest, i, i+1)
 	}
 	return rest, nil

@@ -426,8 +426,10 @@ func TestPluginArguments(t *testing.T) {
 	if strings.Join(rest, " ") != "--context dir -t x app" {
 		t.Errorf("own arguments = %v", rest)
 	}
-	if code, stdout, _ := flattenCommand(t, "flatten", "--help"); code != 0 || !strings.Contains(stdout, "Usage:") {
-		t.Errorf("docker flatten --help: code %d", code)
+	for _, args := range [][]string{{"flatten", "--help"}, {"help", "flatten"}} {
+		if code, stdout, _ := flattenCommand(t, args...); code != 0 || !strings.Contains(stdout, "Usage:") {
+			t.Errorf("docker %v: code %d", args, code)
+		}
 	}
 }
 
