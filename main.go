@@ -423,6 +423,11 @@ func (a *arguments) job(f *pflag.FlagSet) (rebuild.Options, error) {
 	switch a.dockerfile {
 	case "flattened":
 	case "original":
+		for _, name := range []string{"builder", "compression", "verify", "no-cache"} {
+			if f.Changed(name) {
+				return o, fmt.Errorf("--dockerfile original merges no layers: it doesn't go with --%s", name)
+			}
+		}
 		o.Recover = true
 	default:
 		return o, fmt.Errorf("--dockerfile %s: must be flattened or original", a.dockerfile)

@@ -105,6 +105,7 @@ func TestWrongUseGetsOneLineAndExit2(t *testing.T) {
 		"an empty base":               {"--base", " ", "a"},
 		"an empty statement's name":   {"--attest=", "a"},
 		"a statement on stdout":       {"--attest=-", "a"},
+		"a merge's way, and no merge": {"--dockerfile", "original", "--dry-run", "--verify", "content", "a"},
 		"quiet, an unknown progress":  {"-q", "--progress", "dots", "a"},
 		"bad SOURCE_DATE_EPOCH":       {"a"},
 		"late SOURCE_DATE_EPOCH":      {"a"},

@@ -93,7 +93,7 @@ func TestRecovery(t *testing.T) {
 					t.Fatal(err)
 				}
 				out := filepath.Join(t.TempDir(), "recovered")
-				cmd := exec.Command(binary, "-q", "--no-cache", "--dockerfile", "original", "--context", out, tag)
+				cmd := exec.Command(binary, "-q", "--dockerfile", "original", "--context", out, tag)
 				if host := os.Getenv("DOCKER_FLATTEN_ENGINE"); host != "default" {
 					cmd.Env = append(os.Environ(), "DOCKER_HOST="+host)
 				}
