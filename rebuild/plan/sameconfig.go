@@ -31,8 +31,9 @@ var notOfTheConfig = []string{
 // CompareConfigs holds two config documents against each other, by the fields
 // that say what runs from the image and where: every field of "config" but
 // notOfTheConfig's, and of the document but notOfTheImage's; so fields that no
-// tool knows count. A field that has its zero value is as good as absent. The
-// order counts where there is one: in Env, Cmd, OnBuild and the like.
+// tool knows count. A field that has its zero value is as good as absent, but for a
+// StopTimeout of 0: engines wait ten seconds where there is none. The order counts
+// where there is one: in Env, Cmd, OnBuild and the like.
 //
 // The differences name the fields as "config.Env", and have values as JSON.
 func CompareConfigs(want, have []byte) ([]templates.Difference, error) {
@@ -76,7 +77,7 @@ func countingFields(document []byte) (fields, config map[string]any, err error) 
 		}
 	}
 	maps.DeleteFunc(fields, func(_ string, v any) bool { return isZero(v) })
-	maps.DeleteFunc(config, func(_ string, v any) bool { return isZero(v) })
+	maps.DeleteFunc(config, func(name string, v any) bool { return isZero(v) && (name != "StopTimeout" || v == nil) })
 	return fields, config, nil
 }
 

@@ -38,6 +38,7 @@ func TestCompareConfigs(t *testing.T) {
 		{`"CMD","x"`, `"NONE"`, `config.Healthcheck.Test|value|["CMD","x"]|["NONE"]`},
 		{`SIGINT`, `SIGTERM`, `config.StopSignal|value|"SIGINT"|"SIGTERM"`},
 		{`"StopTimeout":10`, `"StopTimeout":11`, `config.StopTimeout|value|10|11`},
+		{`"StopTimeout":10`, `"StopTimeout":0`, `config.StopTimeout|value|10|0`},
 		{`"RUN a","RUN b"`, `"RUN b","RUN a"`, `config.OnBuild|value|["RUN a","RUN b"]|["RUN b","RUN a"]`},
 		{`"/bin/sh","-c"`, `"/bin/sh"`, `config.Shell|value|["/bin/sh","-c"]|["/bin/sh"]`},
 		{`"User":"1"`, `"User":"1:1"`, `config.User|value|"1"|"1:1"`},
@@ -85,6 +86,8 @@ func TestCompareConfigsOfAnyShape(t *testing.T) {
 	}{
 		{`{}`, `{"config":{}}`, nil},
 		{`{"config":null}`, `{}`, nil},
+		{`{"config":{"StopTimeout":0}}`, `{"config":{}}`, []string{"config.StopTimeout"}},
+		{`{"config":{"StopTimeout":null}}`, `{"config":{}}`, nil},
 		{`{"config":[1]}`, `{"config":{"User":"a"}}`, []string{"config", "config.User"}},
 		{`{"config":{"Env":"A=1"}}`, `{"config":{"Env":["A=1"]}}`, []string{"config.Env"}},
 		{`{"config":{"Env":{"a":1}}}`, `{"config":{"Env":true}}`, []string{"config.Env"}},
