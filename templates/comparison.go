@@ -3,7 +3,10 @@ package templates
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"docker-flatten/history"
 )
@@ -40,7 +43,7 @@ const (
 )
 
 // Difference is one thing in which two images differ. The values are texts for
-// people; "" where there is none.
+// people; "" where there is none. In JSON a byte that isn't UTF-8 is \xNN.
 type Difference struct {
 	Path  string `json:"path"`            // of a file, with a slash in front; or a field of the config document, as in config.Env
 	What  string `json:"what"`            // missing (in IMAGE), extra (in IMAGE), type, mode, owner, mtime, size, content, link target, link group, device, xattr NAME; value of a field
@@ -53,9 +56,12 @@ func WriteComparisonJSON(w io.Writer, c *Comparison) error {
 	out := *c
 	out.Platforms = make([]PlatformComparison, len(c.Platforms))
 	for i, p := range c.Platforms {
-		if p.Differences == nil {
-			p.Differences = []Difference{}
+		list := make([]Difference, len(p.Differences))
+		for k, d := range p.Differences {
+			// The encoder would make one character of all such bytes.
+			list[k] = Difference{Path: bytesShown(d.Path), What: bytesShown(d.What), Image: bytesShown(d.Image), Other: bytesShown(d.Other)}
 		}
+		p.Differences = list
 		out.Platforms[i] = p
 	}
 	return encodeJSON(w, &out)
@@ -93,11 +99,15 @@ func WriteDifferences(w io.Writer, c *Comparison) error {
 	return err
 }
 
+// longestPath is how much of a path is shown: a path that a container can open
+// whole, and the name of a field that long.
+const longestPath = 4096
+
 // line says the difference in one line: "/etc/passwd: mode 0755, not 0644" of an
 // IMAGE that has 0755 where OTHER has 0644.
 func (d *Difference) line() string {
-	path := brief(d.Path, 180)
-	image, other := apart(OneLine(d.Image), OneLine(d.Other))
+	path := brief(shown(d.Path), longestPath)
+	image, other := apart(shown(d.Image), shown(d.Other))
 	kind := func(v string) string {
 		if v == "" {
 			return ""
@@ -106,13 +116,52 @@ func (d *Difference) line() string {
 	}
 	switch d.What {
 	case "missing":
-		return path + ": only in OTHER" + kind(d.Other)
+		return path + ": only in OTHER" + kind(shown(d.Other))
 	case "extra":
-		return path + ": only in IMAGE" + kind(d.Image)
+		return path + ": only in IMAGE" + kind(shown(d.Image))
 	case "value":
 		return fmt.Sprintf("%s: %s, not %s", path, image, other)
 	}
-	return fmt.Sprintf("%s: %s %s, not %s", path, brief(d.What, 80), image, other)
+	return fmt.Sprintf("%s: %s %s, not %s", path, brief(shown(d.What), longestPath), image, other)
+}
+
+// shown makes text from an image fit for a terminal, as OneLine does, but so that
+// two texts that differ look different: what doesn't print is escaped as in Go, and
+// space at either end stands in quotes.
+func shown(s string) string {
+	var b strings.Builder
+	for s := s; s != ""; {
+		r, n := utf8.DecodeRuneInString(s)
+		if unicode.IsPrint(r) && (r != utf8.RuneError || n > 1) {
+			b.WriteString(s[:n])
+		} else {
+			quoted := strconv.Quote(s[:n])
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		s = s[n:]
+	}
+	if strings.HasPrefix(s, " ") || strings.HasSuffix(s, " ") {
+		return `"` + b.String() + `"`
+	}
+	return b.String()
+}
+
+// bytesShown writes bytes that aren't UTF-8 as \xNN.
+func bytesShown(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	var b strings.Builder
+	for s != "" {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && n == 1 {
+			fmt.Fprintf(&b, `\x%02x`, s[0])
+		} else {
+			b.WriteString(s[:n])
+		}
+		s = s[n:]
+	}
+	return b.String()
 }
 
 // apart shortens two values so that what differs is still to be seen.
@@ -129,11 +178,11 @@ func apart(a, b string) (string, string) {
 	return brief(a, most), brief(b, most)
 }
 
-// brief is OneLine without the middle of a long text.
+// brief leaves out the middle of a long text.
 func brief(s string, most int) string {
-	runes := []rune(OneLine(s))
+	runes := []rune(s)
 	if len(runes) <= most {
-		return string(runes)
+		return s
 	}
 	tail := most / 3
 	return string(runes[:most-tail-1]) + "…" + string(runes[len(runes)-tail:])

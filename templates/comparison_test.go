@@ -10,15 +10,19 @@ import (
 func TestDifferencesReadAsLines(t *testing.T) {
 	long := strings.Repeat("x", 100)
 	for want, d := range map[string]Difference{
-		"/etc/passwd: mode 0755, not 0644":                           {Path: "/etc/passwd", What: "mode", Image: "0755", Other: "0644"},
-		"/empty: only in OTHER (directory)":                          {Path: "/empty", What: "missing", Other: "directory"},
-		"config.User: only in IMAGE (\"me\")":                        {Path: "config.User", What: "extra", Image: `"me"`},
-		`config.Cmd: ["a"], not ["b"]`:                               {Path: "config.Cmd", What: "value", Image: `["a"]`, Other: `["b"]`},
-		"/b: link group without /a, not with /a":                     {Path: "/b", What: "link group", Image: "without /a", Other: "with /a"},
-		"/a·[31m: xattr user.·k ·, not absent":                       {Path: "/a\x1b[31m", What: "xattr user.\u202ek", Image: "\x07", Other: "absent"},
-		"/l: link target …" + long[:20] + "1, not …" + long[:20]:     {Path: "/l", What: "link target", Image: long + "1", Other: long},
-		"/l: link target a, not " + long[:53] + "…" + long[:26]:      {Path: "/l", What: "link target", Image: "a", Other: long},
-		"/" + long + long[:18] + "…" + long[:60] + ": mode 1, not 2": {Path: "/" + long + long, What: "mode", Image: "1", Other: "2"},
+		"/etc/passwd: mode 0755, not 0644":                       {Path: "/etc/passwd", What: "mode", Image: "0755", Other: "0644"},
+		"/empty: only in OTHER (directory)":                      {Path: "/empty", What: "missing", Other: "directory"},
+		"config.User: only in IMAGE (\"me\")":                    {Path: "config.User", What: "extra", Image: `"me"`},
+		`config.Cmd: ["a"], not ["b"]`:                           {Path: "config.Cmd", What: "value", Image: `["a"]`, Other: `["b"]`},
+		"/b: link group without /a, not with /a":                 {Path: "/b", What: "link group", Image: "without /a", Other: "with /a"},
+		"/a\\x1b[31m: xattr user.\\u202ek \\a, not absent":       {Path: "/a\x1b[31m", What: "xattr user.\u202ek", Image: "\x07", Other: "absent"},
+		"/l: link target …" + long[:20] + "1, not …" + long[:20]: {Path: "/l", What: "link target", Image: long + "1", Other: long},
+		"/l: link target a, not " + long[:53] + "…" + long[:26]:  {Path: "/l", What: "link target", Image: "a", Other: long},
+		"/" + long + long + ": mode 1, not 2":                    {Path: "/" + long + long, What: "mode", Image: "1", Other: "2"},
+		`/a\xff: only in IMAGE (file)`:                           {Path: "/a\xff", What: "extra", Image: "file"},
+		`/l: link target a\x01  b, not a\x02 b`:                  {Path: "/l", What: "link target", Image: "a\x01  b", Other: "a\x02 b"},
+		`/l: link target "a ", not a`:                            {Path: "/l", What: "link target", Image: "a ", Other: "a"},
+		`config.Env: ["A=b\u00a0c"], not ["A=b c"]`:              {Path: "config.Env", What: "value", Image: "[\"A=b\u00a0c\"]", Other: `["A=b c"]`},
 	} {
 		if got := d.line(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
@@ -54,6 +58,25 @@ func TestVerdict(t *testing.T) {
 	c.Same, c.Count = false, 1
 	if got, want := c.Verdict(), "a:1 differs from b·:2 in 1 place"; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// Names that aren't UTF-8 stay apart.
+func TestComparisonJSONHasEveryByte(t *testing.T) {
+	c := &Comparison{Platforms: []PlatformComparison{{Differences: []Difference{{Path: "/a\xff\\é", What: "link target", Image: "\xc3", Other: "\xc4"}}}}}
+	var b strings.Builder
+	if err := WriteComparisonJSON(&b, c); err != nil {
+		t.Fatal(err)
+	}
+	var back Comparison
+	if err := json.Unmarshal([]byte(b.String()), &back); err != nil {
+		t.Fatal(err)
+	}
+	if d := back.Platforms[0].Differences[0]; d != (Difference{Path: `/a\xff\é`, What: "link target", Image: `\xc3`, Other: `\xc4`}) {
+		t.Errorf("%+q", d)
+	}
+	if c.Platforms[0].Differences[0].Path != "/a\xff\\é" {
+		t.Error("the comparison itself has changed")
 	}
 }
 
