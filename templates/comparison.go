@@ -95,6 +95,9 @@ func WriteDifferences(w io.Writer, c *Comparison) error {
 	if more := c.Count - shown; more > 0 {
 		fmt.Fprintf(&b, "… and %d more\n", more)
 	}
+	if b.Len() == 0 {
+		return nil // a full disk is no failure then
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -48,6 +48,9 @@ func TestFirstDifferencesAndHowManyMore(t *testing.T) {
 	if err := WriteDifferences(&b, c); err != nil || b.String() != "linux/arm64: only in OTHER\n" {
 		t.Errorf("%q, %v", b.String(), err)
 	}
+	if err := WriteDifferences(nil, &Comparison{Same: true}); err != nil {
+		t.Errorf("where nothing is to be written: %v", err)
+	}
 }
 
 func TestVerdict(t *testing.T) {
