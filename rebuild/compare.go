@@ -143,6 +143,13 @@ func (p imagePair) compare(ctx context.Context, display progress.Display) (templ
 	bar := display.Start(progress.Comparing, this.Ref.String(), 0)
 	files, err := layer.Compare(ctx, want, have)
 	bar.Done(err)
+	if side := (*layer.SideError)(nil); errors.As(err, &side) {
+		ref := other.Ref
+		if side.Have {
+			ref = this.Ref
+		}
+		err = fmt.Errorf("%s: %w", ref, err)
+	}
 	if err != nil {
 		return fail(err)
 	}

@@ -224,6 +224,9 @@ func TestCompareChecksDigests(t *testing.T) {
 
 func TestCompareFailures(t *testing.T) {
 	good := archiveRef(write(t, appImage()))
+	dangling := appImage()
+	dangling.Steps[0].Files = append(dangling.Steps[0].Files, imagetest.File{Name: "l", HardLink: "nothing"})
+	refused := archiveRef(imagetest.Write(t, "refused.tar", imagetest.Archive(dangling)))
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
@@ -231,11 +234,13 @@ func TestCompareFailures(t *testing.T) {
 		o    CompareOptions
 		says string
 	}{
-		"no such file": {t.Context(), CompareOptions{Image: good, Other: archiveRef("missing.tar")}, "missing.tar"},
-		"no engine":    {t.Context(), CompareOptions{Image: good, Other: image.Ref{Transport: image.Daemon, Name: "a:1"}, Client: noEngine}, "no engine"},
-		"platform":     {t.Context(), CompareOptions{Image: good, Other: good, Platform: "linux/s390x"}, "s390x"},
-		"twice stdin":  {t.Context(), CompareOptions{Image: archiveRef("-"), Other: archiveRef("-")}, "stdin"},
-		"interrupted":  {stopped, CompareOptions{Image: good, Other: good}, context.Canceled.Error()},
+		"no such file":             {t.Context(), CompareOptions{Image: good, Other: archiveRef("missing.tar")}, "missing.tar"},
+		"no engine":                {t.Context(), CompareOptions{Image: good, Other: image.Ref{Transport: image.Daemon, Name: "a:1"}, Client: noEngine}, "no engine"},
+		"platform":                 {t.Context(), CompareOptions{Image: good, Other: good, Platform: "linux/s390x"}, "s390x"},
+		"what engines refuse":      {t.Context(), CompareOptions{Image: refused, Other: good}, "refused.tar"},
+		"what engines refuse, too": {t.Context(), CompareOptions{Image: good, Other: refused}, "refused.tar"},
+		"twice stdin":              {t.Context(), CompareOptions{Image: archiveRef("-"), Other: archiveRef("-")}, "stdin"},
+		"interrupted":              {stopped, CompareOptions{Image: good, Other: good}, context.Canceled.Error()},
 	} {
 		if got, err := Compare(c.ctx, c.o); got != nil || err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %+v, %v", name, got, err)

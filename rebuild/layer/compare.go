@@ -30,13 +30,13 @@ const differencesShare = 2
 //
 // The differences are in the order of their paths. All are listed, unless their
 // text is longer than any honest image's; all are counted. An image that no engine
-// would unpack is an error.
+// would unpack is a *SideError.
 func Compare(ctx context.Context, want, have []*Index) (*Comparison, error) {
 	c := &comparer{most: freePaths}
 	for i, layers := range [][]*Index{want, have} {
 		s, err := shown(ctx, layers)
 		if err != nil {
-			return nil, err
+			return nil, &SideError{Have: i == 1, Err: err}
 		}
 		c.sides[i] = side{stack: s, twin: filled(len(s.places))}
 		c.most += s.bytes / differencesShare
@@ -48,6 +48,16 @@ func Compare(ctx context.Context, want, have []*Index) (*Comparison, error) {
 	slices.SortStableFunc(c.found.Differences, func(a, b Difference) int { return strings.Compare(a.Path, b.Path) })
 	return &c.found, nil
 }
+
+// SideError is an error that one of two compared images has.
+type SideError struct {
+	Have bool // not the wanted one
+	Err  error
+}
+
+func (e *SideError) Error() string { return e.Err.Error() }
+
+func (e *SideError) Unwrap() error { return e.Err }
 
 // shown works out what the image of some layers shows.
 func shown(ctx context.Context, layers []*Index) (*stack, error) {

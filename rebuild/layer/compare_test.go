@@ -3,6 +3,7 @@ package layer
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -202,7 +203,7 @@ func TestCompareEndsWithItsContext(t *testing.T) {
 	}
 	y := indexes(t, [][]byte{tarOf(t, list...)}, true)
 	cancel()
-	if _, err := Compare(ctx, x, y); err != context.Canceled {
+	if _, err := Compare(ctx, x, y); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
