@@ -128,11 +128,11 @@ func (p imagePair) compare(ctx context.Context, display progress.Display) (templ
 	}
 	fail := func(err error) (templates.PlatformComparison, error) { return templates.PlatformComparison{}, err }
 	known := &knownLayers{indexes: map[v1.Hash]*layer.Index{}}
-	this, have, err := known.read(ctx, p.image, display)
+	this, have, err := known.read(ctx, p.image.PassingOver(), display)
 	if err != nil {
 		return fail(err)
 	}
-	other, want, err := known.read(ctx, p.other, display)
+	other, want, err := known.read(ctx, p.other.PassingOver(p.image), display)
 	if err != nil {
 		return fail(err)
 	}
@@ -163,13 +163,13 @@ func (p imagePair) compare(ctx context.Context, display progress.Display) (templ
 }
 
 // knownLayers are the indexes of layers by their diff IDs: what two images have
-// in common is looked into once.
+// in common is looked into once, and read once if it lies in one place.
 type knownLayers struct {
 	mu      sync.Mutex
 	indexes map[v1.Hash]*layer.Index
 }
 
-// read reads every layer of an image once. It returns the image with its config
+// read reads every layer of an image once, but for those passed over. It returns the image with its config
 // document, and the layers' indexes, lowest first.
 func (k *knownLayers) read(ctx context.Context, im *image.Image, display progress.Display) (*image.Image, []*layer.Index, error) {
 	indexes := make([]*layer.Index, len(im.DiffIDs))
@@ -194,7 +194,14 @@ func (k *knownLayers) read(ctx context.Context, im *image.Image, display progres
 		return nil, nil, fmt.Errorf("%s: %w", im.Ref, err)
 	}
 	for i, x := range indexes {
-		k.indexes[read.DiffIDs[i]] = x
+		if x != nil {
+			k.indexes[read.DiffIDs[i]] = x
+		}
+	}
+	for i, x := range indexes {
+		if x == nil { // passed over
+			indexes[i] = k.indexes[read.DiffIDs[i]]
+		}
 	}
 	return read, indexes, nil
 }

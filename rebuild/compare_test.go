@@ -7,13 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"docker-flatten/rebuild/image"
@@ -113,6 +118,84 @@ func TestCompareTellsWhatDiffers(t *testing.T) {
 			expect(t, compareRefs(t, plain, archiveRef(write(t, im))), c.want...)
 		})
 	}
+}
+
+// What two images have in common in one place is read once.
+func TestCompareReadsLayersOfOnePlaceOnce(t *testing.T) {
+	one, two := appImage(), appImage()
+	two.Names = []string{"app:2"}
+	two.Steps[4].Files[1].Body = "third!!"
+	sizes := map[string]int{} // of the layers' tars
+	once := 0
+	for _, im := range []imagetest.Image{one, two} {
+		_, layers := im.Document()
+		for _, l := range layers {
+			if sizes[string(l)] == 0 {
+				once += len(l)
+			}
+			sizes[string(l)] = len(l)
+		}
+	}
+	if len(sizes) != 5 {
+		t.Fatalf("%d layers", len(sizes))
+	}
+	l := newLayout(t)
+	l.names(t, map[string]v1.Descriptor{"1": l.image(t, one), "2": l.image(t, two)})
+	both := write(t, one, two)
+	var mu sync.Mutex
+	gets := map[string]int{}
+	serve := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:") {
+			mu.Lock()
+			gets[r.URL.Path]++
+			mu.Unlock()
+		}
+		serve.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	app := strings.TrimPrefix(server.URL, "http://") + "/app:"
+	for tag, im := range map[string]imagetest.Image{"1": one, "2": two} {
+		flatten(t, Options{Image: archiveRef(write(t, im)), Output: registryRef(app + tag), Base: keep("4"), Client: noEngine})
+	}
+	clear(gets)
+	for name, place := range map[string]image.Ref{
+		"layout":   {Transport: image.Layout, Path: l.dir},
+		"archive":  {Transport: image.Archive, Path: both, Name: "app:"},
+		"registry": *registryRef(app),
+	} {
+		this, other := place, place
+		this.Name, other.Name = place.Name+"1", place.Name+"2"
+		r := &recorder{}
+		found, err := Compare(t.Context(), CompareOptions{Image: this, Other: other, Display: r})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		expect(t, found, "/bin/app|size|7|6")
+		if got := r.bytes[progress.Reading]; got != int64(once) {
+			t.Errorf("%s: %d bytes of layers were read, not %d", name, got, once)
+		}
+	}
+	for blob, n := range gets {
+		if n != 1 {
+			t.Errorf("%s was read %d times", blob, n)
+		}
+	}
+	if len(gets) != 7 { // config documents, too
+		t.Errorf("%d blobs were read", len(gets))
+	}
+}
+
+// A layer that an image has twice is read once, and shows what it would.
+func TestCompareReadsARepeatedLayerOnce(t *testing.T) {
+	_, layers := appImage().Document()
+	raw := func(list ...[]byte) image.Ref {
+		return archiveRef(imagetest.Write(t, "image.tar", imagetest.DockerArchive(imagetest.Raw{Names: []string{"a:1"}, Layers: list})))
+	}
+	twice := raw(layers[0], layers[3], layers[0])
+	expect(t, compareRefs(t, twice, raw(layers[0], layers[3], layers[0], layers[0])))
+	expect(t, compareRefs(t, twice, raw(layers[0], layers[3])), "/etc|mtime|1582977600|1582977605", "/etc/motd|missing|file|")
 }
 
 // sparse is a file of a hole and a word in a form that tar has for it, and

@@ -339,7 +339,7 @@ func (o *follower) image(ctx context.Context, d v1.Descriptor, raw []byte) error
 		if l.file, err = o.Store.File(d); err != nil {
 			return err
 		}
-		layers = append(layers, l)
+		layers = append(layers, l.At(o.Ref.keeper()+"@"+d.Digest.String()))
 	}
 	if err := m.Describe(layers); err != nil {
 		return fail(err)

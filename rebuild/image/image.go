@@ -8,6 +8,7 @@ package image
 import (
 	"context"
 	"io"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
@@ -56,6 +57,39 @@ func (im *Image) Read(ctx context.Context, keep func(i int) bool, visit func(i i
 		keep = func(int) bool { return false }
 	}
 	return im.reader.Read(ctx, im, keep, visit)
+}
+
+// PassingOver is an image whose reading passes over layers that a reading of others
+// delivers, or that it has delivered itself: those with the same diff ID, stored at
+// the same place. Some places deliver them all the same.
+func (im *Image) PassingOver(others ...*Image) *Image {
+	type stored struct {
+		place  string
+		diffID v1.Hash
+	}
+	seen := map[stored]bool{}
+	for _, other := range others {
+		for _, l := range other.layers {
+			if l != nil {
+				seen[stored{l.place, l.diffID}] = true
+			}
+		}
+	}
+	passing := *im
+	passing.layers = slices.Clone(im.layers)
+	for i, l := range im.layers {
+		if l == nil || l.place == "" || l.diffID == (v1.Hash{}) {
+			continue
+		}
+		key := stored{l.place, l.diffID}
+		if seen[key] {
+			passed := *l
+			passed.passed = true
+			passing.layers[i] = &passed
+		}
+		seen[key] = true
+	}
+	return &passing
 }
 
 // Reader is what delivers the image's layers: it tells a place its own images.

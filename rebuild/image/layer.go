@@ -25,6 +25,8 @@ type Layer struct {
 	desc   v1.Descriptor   // Digest is zero where the source has no manifest
 	raw    json.RawMessage // the descriptor to the letter, nil where there is none
 	diffID v1.Hash
+	place  string // where the stored bytes are; "" where that isn't known
+	passed bool   // an image's reading passes over it
 
 	open   func(ctx context.Context) (io.ReadCloser, error) // returns the stored bytes, from their start
 	file   File                                             // the stored bytes where they lie in a file, else nil
@@ -57,6 +59,14 @@ func (l *Layer) InFile(f File) *Layer {
 		return io.NopCloser(io.NewSectionReader(f, 0, f.Size())), nil
 	}
 	return &in
+}
+
+// At is the same layer, said to have its stored bytes at a place: two layers of one
+// place are the same bytes.
+func (l *Layer) At(place string) *Layer {
+	at := *l
+	at.place = place
+	return &at
 }
 
 // Unpacked is the same layer, with the directory to which an engine has unpacked

@@ -15,13 +15,16 @@ import (
 // them over a network.
 type SideBySide struct{ Spools *Spools }
 
-// Read is Image.Read.
+// Read is Image.Read, but for the layers that Image.PassingOver leaves out.
 func (s SideBySide) Read(ctx context.Context, im *Image, keep func(i int) bool, visit func(i int, r io.Reader) error) (*Image, error) {
 	read := *im
 	read.layers = slices.Clone(im.layers)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, min(runtime.GOMAXPROCS(0), len(im.layers))))
 	for i, l := range im.layers {
+		if l.passed {
+			continue
+		}
 		g.Go(func() error {
 			if err := ctx.Err(); err != nil {
 				return err

@@ -97,6 +97,18 @@ func (r Ref) String() string {
 	}
 }
 
+// keeper names what keeps the image: the file or directory, or the repository.
+func (r Ref) keeper() string {
+	if r.Transport != Registry {
+		return r.Path
+	}
+	named, err := reference.ParseNormalizedNamed(r.Name)
+	if err != nil {
+		return r.String()
+	}
+	return Registry + "://" + named.Name()
+}
+
 func looksLikePath(s string) bool {
 	for _, prefix := range []string{"/", "./", "../", `.\`, `..\`} {
 		if strings.HasPrefix(s, prefix) {

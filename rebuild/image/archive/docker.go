@@ -135,7 +135,7 @@ func (ix *Tar) savedImage(ctx context.Context, m SavedImage, ref image.Ref, opt 
 				Hint: "the archive was written without the layers that its receiver has; save the image again, whole",
 			}
 		}
-		layers = append(layers, l.InFile(f))
+		layers = append(layers, l.InFile(f).At(ref.Path+":"+CleanMember(name)))
 	}
 	im := image.Image{Ref: ref, Names: image.TagNames(m.RepoTags), ID: id.String(), Platform: platform, DiffIDs: diffIDs, Config: config}
 	if im.Manifest, err = ix.findManifest(ctx, id, diffIDs); err == nil && im.Manifest != nil {

@@ -91,7 +91,7 @@ func (e *engine) findStored(ctx context.Context, root string, platform *v1.Platf
 func (s *storedImage) image(ctx context.Context, im image.Image, r image.Reader) (*image.Image, error) {
 	layers := make([]*image.Layer, len(s.blobs))
 	for i, f := range s.blobs {
-		layers[i] = image.NewLayer(image.LayerName(i, len(s.blobs), im.DiffIDs[i]), im.DiffIDs[i], nil).InFile(f)
+		layers[i] = image.NewLayer(image.LayerName(i, len(s.blobs), im.DiffIDs[i]), im.DiffIDs[i], nil).InFile(f).At(s.manifest.Layers[i].Digest.String())
 	}
 	im.Config = s.config
 	if !s.manifest.Restates(im.DiffIDs) {

@@ -70,7 +70,7 @@ func (e *engine) findInPlace(imageID string, diffIDs []v1.Hash) (config []byte, 
 			return nil, nil
 		}
 		l := image.NewLayer(image.LayerName(i, len(diffIDs), diffIDs[i]), diffIDs[i], func(context.Context) (io.ReadCloser, error) { return assembleTar(split, diff) })
-		layers = append(layers, l.Unpacked(func() (image.Files, error) { return openFiles(diff) }))
+		layers = append(layers, l.At(diff).Unpacked(func() (image.Files, error) { return openFiles(diff) }))
 	}
 	return config, layers
 }
