@@ -291,6 +291,19 @@ func TestComparePlatformByPlatform(t *testing.T) {
 	}
 }
 
+// What is beside the images of an index is left out, and a line says so.
+func TestCompareLeavesAttestationsOut(t *testing.T) {
+	l := newLayout(t)
+	d := l.image(t, appImage())
+	d.Platform = &v1.Platform{OS: "linux", Architecture: "amd64"}
+	l.name(t, l.index(t, nil, l.attestation(t, d), d), "v1")
+	c := compareRefs(t, archiveRef(write(t, appImage())), image.Ref{Transport: image.Layout, Path: l.dir})
+	expect(t, c)
+	if len(c.Warnings) != 1 || !strings.HasPrefix(c.Warnings[0], "not compared: attestation-manifest ") {
+		t.Errorf("%q", c.Warnings)
+	}
+}
+
 func TestCompareChecksDigests(t *testing.T) {
 	good := archiveRef(write(t, appImage()))
 	b, err := os.ReadFile(good.Path)
