@@ -45,7 +45,7 @@ func CompareConfigs(want, have []byte) ([]templates.Difference, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.Concat(differences("", w, h), differences("config.", wantConfig, haveConfig)), nil
+	return slices.Concat(differences("", 1, w, h), differences("config.", 2, wantConfig, haveConfig)), nil
 }
 
 // countingFields gives the fields that count, without those that are zero.
@@ -100,8 +100,17 @@ func isZero(v any) bool {
 	return false
 }
 
-// differences compares fields, and the members of those that are objects.
-func differences(prefix string, want, have map[string]any) []templates.Difference {
+// Objects within objects are told apart member by member as far as a name has so
+// many parts, and so many bytes before its last one. What is deeper is compared
+// whole: a small document may have thousands of names that are as long as itself.
+const (
+	deepestName   = 8
+	longestPrefix = 128
+)
+
+// differences compares fields, whose names have so many parts, and the members of
+// those that are objects.
+func differences(prefix string, parts int, want, have map[string]any) []templates.Difference {
 	var out []templates.Difference
 	keys := maps.Clone(want)
 	if keys == nil {
@@ -116,8 +125,8 @@ func differences(prefix string, want, have map[string]any) []templates.Differenc
 		}
 		wantMembers, ok := w.(map[string]any)
 		haveMembers, alsoOK := h.(map[string]any)
-		if ok && alsoOK {
-			out = append(out, differences(prefix+key+".", wantMembers, haveMembers)...)
+		if ok && alsoOK && parts < deepestName && len(prefix)+len(key) < longestPrefix {
+			out = append(out, differences(prefix+key+".", parts+1, wantMembers, haveMembers)...)
 			continue
 		}
 		out = append(out, templates.Difference{Path: prefix + key, What: cmp.Or(presence(inWant, inHave), "value"), Other: text(w, inWant), Image: text(h, inHave)})

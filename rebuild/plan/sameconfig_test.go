@@ -80,10 +80,18 @@ func TestCompareConfigs(t *testing.T) {
 }
 
 func TestCompareConfigsOfAnyShape(t *testing.T) {
+	deep := func(key string, depth int, value string) string {
+		return strings.Repeat(`{"`+key+`":`, depth) + value + strings.Repeat("}", depth)
+	}
+	long := strings.Repeat("k", 200)
 	for _, c := range []struct {
 		want, have string
 		paths      []string
 	}{
+		{deep("k", 8, "1"), deep("k", 8, "2"), []string{"k.k.k.k.k.k.k.k"}},
+		{deep("k", 9000, "1"), deep("k", 9000, "2"), []string{"k.k.k.k.k.k.k.k"}},
+		{deep(long, 9000, "1"), deep(long, 9000, "2"), []string{long}},
+		{`{"config":{"Labels":{"` + long + `":"1"}}}`, `{"config":{"Labels":{"` + long + `":"2"}}}`, []string{"config.Labels." + long}},
 		{`{}`, `{"config":{}}`, nil},
 		{`{"config":null}`, `{}`, nil},
 		{`{"config":{"StopTimeout":0}}`, `{"config":{}}`, []string{"config.StopTimeout"}},
