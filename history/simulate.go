@@ -85,6 +85,11 @@ func (s Step) arg() string {
 	return s.Args[0]
 }
 
+// longestPath is what the kernel takes: no builder makes a directory below a
+// longer path. Without an end, relative paths of many entries would cost the
+// square of their number. The config's path counts anyway.
+const longestPath = 4096
+
 // workdir is WORKDIR's result: relative to the one before, and cleaned
 // (BuildKit util/system, NormalizeWorkdir). Windows paths stay as they are.
 func workdir(current, dir string, windows bool) string {
@@ -92,6 +97,9 @@ func workdir(current, dir string, windows bool) string {
 		return dir
 	}
 	if !path.IsAbs(dir) {
+		if len(current) > longestPath {
+			current = "/"
+		}
 		return path.Join("/", current, dir)
 	}
 	return path.Clean(dir)

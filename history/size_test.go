@@ -163,6 +163,18 @@ var huge = map[string]func(img *history.Image){
 		lines(img, append(many(20_000, "ENV A=${B%d}"), many(20_000, "ENV A=${B%d},,$C")...))
 		authors(img, "kaniko")
 	},
+	"directories in each other": func(img *history.Image) { lines(img, many(60_000, "WORKDIR d%d")) },
+	"directories below a long one": func(img *history.Image) {
+		img.Config.WorkingDir = strings.Repeat("/d", 200_000)
+		lines(img, many(60_000, "WORKDIR d%d"))
+	},
+	"variables of each other": func(img *history.Image) {
+		for i := range 10_000 {
+			img.Config.Env = append(img.Config.Env, fmt.Sprintf("V%d=%d", i+1, i))
+			lines(img, []string{fmt.Sprintf("ENV V%d=${V%d}1", i+1, i)})
+		}
+		authors(img, "")
+	},
 	"a trigger of blanks": func(img *history.Image) {
 		img.Config.OnBuild = []string{"RUN x" + strings.Repeat(" ", 1_000_000) + "y"}
 		lines(img, many(20_000, "ONBUILD RUN x y"))
