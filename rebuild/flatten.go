@@ -71,14 +71,14 @@ func Flatten(ctx context.Context, o Options) (_ *templates.Report, err error) {
 	}
 	var recovered []*plan.Recovery
 	if o.Recover {
-		if recovered, err = maker.Recover(ctx, orders, written != nil); err != nil {
+		if recovered, err = thought(ctx, func() ([]*plan.Recovery, error) { return maker.Recover(ctx, orders, written != nil) }); err != nil {
 			return nil, err
 		}
 		for i, r := range recovered {
 			report.Images[i].Dockerfile = string(r.Dockerfile)
 		}
 	} else if len(orders) > 1 {
-		if report.Stages, err = stages(orders); err != nil {
+		if report.Stages, err = thought(ctx, func() (string, error) { return stages(orders) }); err != nil {
 			return nil, err
 		}
 	}

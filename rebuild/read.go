@@ -29,11 +29,13 @@ func (o *Options) order(ctx context.Context, src *image.Source, im *image.Image,
 	var config *plan.Config
 	var base history.Base
 	if im.Config != nil {
-		if config, err = plan.NewConfig(im, settings, evidence); err != nil {
+		if config, err = thought(ctx, func() (*plan.Config, error) { return plan.NewConfig(im, settings, evidence) }); err != nil {
 			return maker.Order{}, err
 		}
 		base = config.Base
-	} else if base, err = plan.FindBase(told, history.Parse(told), nil, settings.Base, evidence); err != nil {
+	} else if base, err = thought(ctx, func() (history.Base, error) {
+		return plan.FindBase(told, history.Parse(told), nil, settings.Base, evidence)
+	}); err != nil {
 		return maker.Order{}, err
 	}
 	keepFrom, err := o.keepFrom(ctx, im, base, to)
@@ -48,7 +50,7 @@ func (o *Options) order(ctx context.Context, src *image.Source, im *image.Image,
 		return maker.Order{}, err
 	}
 	if config == nil {
-		if config, err = plan.NewConfig(im, settings, evidence); err != nil {
+		if config, err = thought(ctx, func() (*plan.Config, error) { return plan.NewConfig(im, settings, evidence) }); err != nil {
 			return maker.Order{}, err
 		}
 	}
@@ -59,11 +61,33 @@ func (o *Options) order(ctx context.Context, src *image.Source, im *image.Image,
 	if err != nil {
 		return maker.Order{}, err // it says that it comes of merging, and where
 	}
-	p, err := config.With(tree, shares)
+	p, err := thought(ctx, func() (*plan.Plan, error) { return config.With(tree, shares) })
 	if err != nil {
 		return maker.Order{}, err
 	}
 	return maker.Order{Plan: p, Image: im, Indexes: indexes, Verify: o.Verify, Display: opt.Display}, nil
+}
+
+// thought returns what a pure function makes of an image's texts. Of large ones
+// that takes seconds, in parsers that know no context: when ctx ends it is left
+// to itself, since nothing comes of it but its result.
+func thought[T any](ctx context.Context, pure func() (T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		value, err := pure()
+		done <- outcome{value, err}
+	}()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-ctx.Done():
+		var none T
+		return none, ctx.Err()
+	}
 }
 
 // keepFrom is the lowest layer that is read a second time: the first above the

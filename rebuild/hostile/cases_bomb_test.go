@@ -243,6 +243,16 @@ func bombCases() []hostileCase {
 			must(os.Truncate(dir+"/blobs/sha256/"+hex(im.document()), 1<<30))
 			return dir
 		}),
+		bad("config-17M", "a config of one long text", `more than \d+ bytes`, image{config: object{"User": long("u", 17<<20)}}),
+		bad("config-300000-triggers", "each of which a builder's parser would have to read", `more than \d+ values`, image{config: object{"OnBuild": many(300000, func(int) string { return "RUN x" })}}),
+		bad("history-100000", "entries of four values each", `more than \d+ values`, image{history: many(100000, func(int) object {
+			return object{"created": "2020-01-01T00:00:00Z", "created_by": "CMD x", "comment": "", "empty_layer": true}
+		})}),
+		built("config-commas", "what isn't a value doesn't count", func() image {
+			im := plain()
+			im.config = object{"Labels": object{"l": long(`\",`, 500000)}}
+			return im
+		}),
 		onDisk("layer-blob-1T", "a layer's blob that is a hole of 1 TiB", fails(``), func(p *place) string {
 			im := plain()
 			dir := layout(im).dir(p, "layout")
