@@ -11,11 +11,13 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 
 	"docker-flatten/rebuild/image"
+	"docker-flatten/rebuild/progress"
 )
 
 // A context of several platforms has for each what a context of it alone has,
@@ -220,6 +222,45 @@ func TestContextOfAnEarlierRun(t *testing.T) {
 			}
 			if have := read(t, dir); !maps.EqualFunc(have, want, bytes.Equal) {
 				t.Errorf("the directory holds %v, want %v", sorted(have), sorted(want))
+			}
+		})
+	}
+}
+
+// meanwhile is a display that does something else at the first stage.
+type meanwhile struct {
+	progress.Display
+	first sync.Once
+	do    func()
+}
+
+func (m *meanwhile) Start(stage, what string, total int64) progress.Bar {
+	m.first.Do(m.do)
+	return m.Display.Start(stage, what, total)
+}
+
+// Of two runs at once to one directory, the slower one takes the other's context for
+// its own if it is the same, and leaves it alone.
+func TestContextOfAFasterRun(t *testing.T) {
+	source := job(t, archiveRef("")).Image
+	for base, want := range map[string]string{"1": "", "scratch": "isn't the same"} {
+		t.Run(base, func(t *testing.T) {
+			parent := t.TempDir()
+			dir := filepath.Join(parent, "ctx")
+			faster := &meanwhile{Display: progress.Silent, do: func() {
+				if _, err := Flatten(t.Context(), Options{Image: source, Base: keep(base), Context: dir, Client: noEngine}); err != nil {
+					t.Error(err)
+				}
+			}}
+			_, err := Flatten(t.Context(), Options{Image: source, Base: keep("1"), Context: dir, Client: noEngine, Display: faster})
+			if want == "" && err != nil || want != "" && (!errors.Is(err, image.ErrExists) || !strings.Contains(err.Error(), want)) {
+				t.Errorf("error %v, want %q", err, want)
+			}
+			if have := sorted(read(t, dir)); !slices.Equal(have, []string{"Dockerfile", "layer.tar.gz"}) && !slices.Equal(have, []string{"Dockerfile", "base.tar", "layer.tar.gz"}) {
+				t.Errorf("the directory holds %v", have)
+			}
+			if entries, _ := os.ReadDir(parent); len(entries) != 1 {
+				t.Errorf("left behind: %v", entries)
 			}
 		})
 	}

@@ -191,11 +191,19 @@ func (x *Context) Publish() error {
 		}
 		return nil
 	case !x.exists:
-		if err := x.staged.Publish(x.dir); err != nil {
+		err := x.staged.Publish(x.dir)
+		if err == nil {
+			x.staged = nil
+			return nil
+		}
+		if _, is := os.Lstat(x.dir); is != nil {
 			return fmt.Errorf("write context: %w", err)
 		}
-		x.staged = nil
-		return nil
+		// Another run was faster: it may have made the same.
+		x.exists = true
+		if err := x.complete(); err != nil {
+			return err
+		}
 	}
 	entries, err := os.ReadDir(x.staged.Path)
 	if err != nil {
