@@ -62,6 +62,11 @@ func destinations() []destination {
 				t.Error(err)
 			}
 		}},
+		{name: "recovery", args: []string{"--dockerfile", "original", "--context", "out/context"}, keeps: []string{"out/context"}, after: func(t *testing.T, p *place, im image) {
+			if _, err := os.Stat(p.path("out/context/Dockerfile")); err != nil {
+				t.Error(err)
+			}
+		}},
 		{name: "report", args: []string{"-o", "out/image.tar", "--report", "out/page.html", "--report", "out/page.svg"}, keeps: []string{"out/image.tar", "out/page.html", "out/page.svg"},
 			after: func(t *testing.T, p *place, im image) {
 				checkStored(t, p.path("out/image.tar"), "", im)

@@ -196,7 +196,7 @@ func (x *Context) Publish() error {
 			x.staged = nil
 			return nil
 		}
-		if _, is := os.Lstat(x.dir); is != nil {
+		if _, is := os.Lstat(x.dir); is != nil || x.staged.Path == x.dir {
 			return fmt.Errorf("write context: %w", err)
 		}
 		// Another run was faster: it may have made the same.

@@ -32,9 +32,13 @@ func tryLock(f *os.File) error {
 }
 
 // SyncDir makes the names in a directory survive a power cut. File systems that
-// can't do it are no failure.
+// can't do it are no failure, nor is a directory that we may write to, but not read
+// and so not open.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
+	if errors.Is(err, unix.EACCES) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -159,13 +159,21 @@ func MakeDir(parent, kind string) (*Dir, error) {
 	}
 }
 
-// Publish renames the directory to path.
+// Publish renames the directory to path. If it fails once that is done, Path is
+// where the directory is by then, and Discard removes it there.
 func (d *Dir) Publish(path string) error {
-	if err := errors.Join(SyncDir(d.Path), os.Rename(d.Path, path)); err != nil {
+	if err := SyncDir(d.Path); err != nil {
+		return err
+	}
+	if err := os.Rename(d.Path, path); err != nil {
+		return err
+	}
+	d.Path = path
+	if err := SyncDir(filepath.Dir(path)); err != nil {
 		return err
 	}
 	d.unlock()
-	return SyncDir(filepath.Dir(path))
+	return nil
 }
 
 // Discard removes the directory and what is in it.
