@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -96,15 +97,39 @@ const (
 // interrupt ends that.
 func (p *patient) RoundTrip(r *http.Request) (*http.Response, error) {
 	limits := silence.Limits{Send: p.silence, Answer: p.silence, Body: p.silence}
+	archive := false
 	switch {
 	case strings.HasSuffix(r.URL.Path, "/images/load"), strings.HasSuffix(r.URL.Path, "/build"):
 		limits = silence.Limits{Send: writing * p.silence}
 	case strings.HasSuffix(r.URL.Path, "/images/get"):
 		limits.Answer = gathering * p.silence
+		archive = true
 	case r.Method == http.MethodDelete:
 		limits.Answer = writing * p.silence
 	}
-	return silence.RoundTrip(p.next, r, limits)
+	resp, err := silence.RoundTrip(p.next, r, limits)
+	if err == nil && !archive {
+		resp.Body = &bounded{resp.Body, mostOfAnswer}
+	}
+	return resp, err
+}
+
+// mostOfAnswer is more bytes than an engine's account of itself or of its images
+// has. The client reads it as a whole.
+const mostOfAnswer = 64 << 20
+
+// bounded is an answer that fails where it is too long.
+type bounded struct {
+	io.ReadCloser
+	left int
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, fmt.Errorf("the engine's answer has more than %d bytes", mostOfAnswer)
+	}
+	return n, err
 }
 
 func isSocket(host string) bool {

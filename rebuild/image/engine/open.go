@@ -37,6 +37,9 @@ func (e *engine) open(ctx context.Context, ref image.Ref, opt image.Options) (*i
 	if err != nil {
 		return nil, explain(e.Client, "open", ref.Name, err)
 	}
+	if inspect.ID == "" {
+		return nil, &image.Error{Op: "open", Object: ref.Name, Err: errNoID}
+	}
 	im := image.Image{Ref: ref, ID: inspect.ID, Names: ownNames(inspect.RepoTags), Platform: inspectedPlatform(inspect)}
 	if e.store == podmanStore {
 		im.Platform.OSVersion = "" // podman puts Docker's version there

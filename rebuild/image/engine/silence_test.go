@@ -66,6 +66,57 @@ func TestSilentEngineIsGivenUp(t *testing.T) {
 	}
 }
 
+// An engine whose answers have no end, or say nothing, costs no memory and ends in
+// one line.
+func TestEndlessAndEmptyAnswers(t *testing.T) {
+	endless := func(w http.ResponseWriter) {
+		_, _ = w.Write([]byte(`{"stream":"`))
+		for text := []byte(strings.Repeat("x", 1<<20)); ; {
+			if _, err := w.Write(text); err != nil {
+				return
+			}
+		}
+	}
+	empty := func(w http.ResponseWriter) { _, _ = w.Write([]byte("null")) }
+	for name, c := range map[string]struct {
+		path   string
+		answer func(w http.ResponseWriter)
+		want   string
+	}{
+		"an image without end":       {"/images/x:1/json", endless, "more than 67108864 bytes"},
+		"images without end":         {"/images/json", endless, "more than 67108864 bytes"},
+		"a load's messages, as well": {"/images/load", endless, "more than 67108864 bytes"},
+		"no image":                   {"/images/x:1/json", empty, "tells no ID"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, opt := hangingEngine(t, time.Minute, func(w http.ResponseWriter, r *http.Request, _ <-chan struct{}) bool {
+				if !strings.HasSuffix(r.URL.Path, c.path) {
+					return false
+				}
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.Header().Set("Content-Type", "application/json")
+				c.answer(w)
+				return true
+			})
+			im := imagetest.Three
+			im.Names = []string{"x:1"}
+			e.add(im, imagetest.Digest(im.Config()).String(), saved2010(im))
+			err := flattenIn(t.Context(), opt, 1<<20)
+			if c.path == "/images/json" {
+				cli, clientErr := opt.Client()
+				if clientErr != nil {
+					t.Fatal(clientErr)
+				}
+				_, err = engine.Look(t.Context(), cli, "x:1")
+			}
+			var said *image.Error
+			if !errors.As(err, &said) || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
+}
+
 // flattenIn opens x:1 in an engine, reads it, and stores a layer of so many
 // bytes on its base there.
 func flattenIn(ctx context.Context, opt image.Options, size int64) error {

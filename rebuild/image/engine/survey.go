@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -181,6 +182,9 @@ func parents(ctx context.Context, cli *client.Client, id string) ([]Parent, erro
 	return chain, nil
 }
 
+// errNoID says that an engine has told of an image, but not of which.
+var errNoID = errors.New("the engine tells no ID of it")
+
 // noParent is what engines call the image of a history entry that they don't
 // have as an image.
 const noParent = "<missing>"
@@ -194,6 +198,9 @@ func Inspect(ctx context.Context, cli *client.Client, name string) (*Local, erro
 	}
 	if err != nil {
 		return nil, explain(cli, "open", name, err)
+	}
+	if found.ID == "" {
+		return nil, &image.Error{Op: "open", Object: name, Err: errNoID}
 	}
 	l, err := readLocal(ctx, cli, found.ID, append([]string{name}, found.RepoTags...))
 	if err != nil {
