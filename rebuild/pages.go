@@ -24,6 +24,7 @@ type pages struct {
 type pageFile struct {
 	name   string // as the user gave it
 	target string // the file that name leads to
+	isNew  bool   // nothing is there yet
 	op     string // for errors: what is done with it
 	staged *temp.File
 	write  writePage
@@ -91,11 +92,12 @@ func preparePage(op, name string, force bool, kind string, ours func(head []byte
 		}
 		return pageFile{}, &image.Error{Op: op, Object: name, Err: err, Hint: hint}
 	}
-	target := name
+	target, isNew := name, true
 	if _, err := os.Lstat(name); err == nil {
 		if target, err = filepath.EvalSymlinks(name); err != nil {
 			return fail(errors.New("a symbolic link to nothing"), "name a new file")
 		}
+		isNew = false
 		head, err := headOf(target)
 		if err != nil {
 			return fail(err, "")
@@ -109,7 +111,7 @@ func preparePage(op, name string, force bool, kind string, ours func(head []byte
 	if err != nil {
 		return pageFile{}, image.PathError(op, name, err)
 	}
-	return pageFile{name: name, target: target, op: op, staged: staged, write: write}, nil
+	return pageFile{name: name, target: target, isNew: isNew, op: op, staged: staged, write: write}, nil
 }
 
 // mostOfHead is how many bytes of a file tell what it is; a statement is read
@@ -144,14 +146,26 @@ func (p *pages) write(report *templates.Report, statement []byte) error {
 	return nil
 }
 
-// publish renames the pages.
+// publish renames the pages: all of them, or if one fails, none but those that have
+// taken the place of an earlier one.
 func (p *pages) publish() error {
+	var made []string
 	for len(p.files) > 0 {
 		f := p.files[0]
-		if err := f.staged.Publish(f.target); err != nil {
+		err := f.staged.Place(f.target)
+		if err == nil {
+			p.files = p.files[1:]
+			if f.isNew {
+				made = append(made, f.target)
+			}
+			err = temp.SyncDir(filepath.Dir(f.target))
+		}
+		if err != nil {
+			for _, name := range made {
+				err = errors.Join(err, os.Remove(name))
+			}
 			return fmt.Errorf("%s: %w", f.op, err)
 		}
-		p.files = p.files[1:]
 	}
 	return nil
 }

@@ -67,6 +67,13 @@ func destinations() []destination {
 				t.Error(err)
 			}
 		}},
+		{name: "pages", args: []string{"--dry-run", "--report", "out/page.html", "--report", "out/page.svg"}, keeps: []string{"out/page.html", "out/page.svg"}, after: func(t *testing.T, p *place, im image) {
+			for _, name := range []string{"out/page.html", "out/page.svg"} {
+				if _, err := os.Stat(p.path(name)); err != nil {
+					t.Error(err)
+				}
+			}
+		}},
 		{name: "report", args: []string{"-o", "out/image.tar", "--report", "out/page.html", "--report", "out/page.svg"}, keeps: []string{"out/image.tar", "out/page.html", "out/page.svg"},
 			after: func(t *testing.T, p *place, im image) {
 				checkStored(t, p.path("out/image.tar"), "", im)
