@@ -11,7 +11,7 @@ import (
 // others go through to the letter.
 type Document map[string]json.RawMessage
 
-// ParseDocument reads a JSON object; nothing is an empty one.
+// ParseDocument reads a JSON object; nothing is an empty one, and null is, too.
 func ParseDocument(raw []byte) (Document, error) {
 	d := Document{}
 	if len(raw) == 0 {
@@ -20,14 +20,23 @@ func ParseDocument(raw []byte) (Document, error) {
 	if err := json.Unmarshal(raw, &d); err != nil {
 		return nil, err
 	}
+	if d == nil {
+		d = Document{}
+	}
 	return d, nil
 }
 
-// Set sets a field.
+// Set sets a field. Readers take a name that differs in case for the same, and so
+// have two values of it: such a one goes.
 func (d Document) Set(key string, value any) error {
 	b, err := Marshal(value)
 	if err != nil {
 		return err
+	}
+	for name := range d {
+		if name != key && strings.EqualFold(name, key) {
+			delete(d, name)
+		}
 	}
 	d[key] = b
 	return nil

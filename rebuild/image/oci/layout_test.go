@@ -189,3 +189,33 @@ func TestLayoutKeepsOtherImages(t *testing.T) {
 	imagetest.SameLayers(t, imagetest.ReadAll(t, imagetest.Open(t, "oci:"+root+":new", image.Options{}).Images[0]), [][]byte{imagetest.Base, imagetest.Third})
 	imagetest.SameLayers(t, imagetest.ReadAll(t, imagetest.Open(t, "oci:"+root+":demo:flat", image.Options{}).Images[0]), [][]byte{imagetest.Base, imagetest.Third})
 }
+
+// What a layout's index.json is, as far as readers see it, it still is with a new
+// image, and that has its name.
+func TestOddIndexTakesANewImage(t *testing.T) {
+	src := imagetest.Open(t, imagetest.Write(t, "in.tar", imagetest.DockerArchive(imagetest.Three)), image.Options{})
+	imagetest.ReadAll(t, src.Images[0])
+	for name, c := range map[string]struct {
+		change func(index string) string
+		want   []string
+	}{
+		"null":                       {func(string) string { return "null" }, []string{"new"}},
+		"nothing":                    {func(string) string { return "{}" }, []string{"new"}},
+		"the list is null":           {func(string) string { return `{"schemaVersion":2,"manifests":null}` }, []string{"new"}},
+		"a list in another case":     {func(s string) string { return strings.Replace(s, `"manifests"`, `"Manifests"`, 1) }, []string{"old", "new"}},
+		"a list in two cases":        {func(s string) string { return strings.Replace(s, `{`, `{"MANIFESTS":[],`, 1) }, []string{"old", "new"}},
+		"a list of another alphabet": {func(s string) string { return strings.Replace(s, `"manifests"`, `"manifeſts"`, 1) }, []string{"old", "new"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := imagetest.LayoutOf(imagetest.CompressedThree, false, "old").Dir(t)
+			path := filepath.Join(root, "index.json")
+			raw, err := os.ReadFile(path)
+			imagetest.Must(err)
+			imagetest.Must(os.WriteFile(path, []byte(c.change(string(raw))), 0o644))
+			imagetest.Store(t, "oci:"+root+":new", src, []image.NewImage{imagetest.Flat(src.Images[0], 1, imagetest.Merged12)}, nil, image.Compression{})
+			for _, name := range c.want {
+				imagetest.ReadAll(t, imagetest.Open(t, "oci:"+root+":"+name, image.Options{}).Images[0])
+			}
+		})
+	}
+}
