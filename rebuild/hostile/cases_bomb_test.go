@@ -286,6 +286,9 @@ func bombCases() []hostileCase {
 			return image{layers: many(2000, func(i int) layer { return of(fmt.Sprintf("f%d=%d", i, i)) })}
 		}, want: want{code: -1}},
 		{name: "50000-layers-of-nothing", why: "a config that counts 50,000 layers which aren't there", image: &image{diffIDs: many(50000, func(i int) string { return digest(fmt.Append(nil, i)) })}, want: fails(`(?i)layers`)},
+		{name: "2000-layers-recovered", why: "each of which has to be looked at over those below it", build: func() image {
+			return image{layers: many(2000, func(i int) layer { return of(many(40, func(j int) any { return fmt.Sprintf("f%d-%d=", i, j) })...) })}
+		}, args: []string{"--base", "1", "--dry-run", "--dockerfile", "original"}, want: want{code: 1, says: `2000 layers of \d+ entries: limit exceeded`}},
 		{name: "5000-times-one-layer", why: "one blob as 5,000 layers", build: func() image {
 			l := of("f=x")
 			return image{layers: many(5000, func(int) layer { return l })}

@@ -18,12 +18,23 @@ import (
 	"docker-flatten/rebuild/progress"
 )
 
+// What each layer of a recovery brings shows over those below it, which are merged
+// again for each. An image with no more layers than engines run costs a fixed number
+// of merges; of one with more, so many entries are gone through, in all.
+const (
+	fewLayers   = 128
+	mostEntries = 1 << 25
+)
+
 // Recover plans the Dockerfiles that made the orders' images. written says that
 // their files are written as well.
 func Recover(ctx context.Context, orders []Order, written bool) ([]*plan.Recovery, error) {
 	var plans []*plan.Plan
 	var facts [][]plan.LayerFacts
 	for _, o := range orders {
+		if err := recoverable(o.Indexes, o.Plan.Base.Layers); err != nil {
+			return nil, &image.Error{Op: "recover the dockerfile of", Object: o.Image.Ref.String(), Err: err}
+		}
 		var of []plan.LayerFacts
 		for l := o.Plan.Base.Layers; l < len(o.Indexes); l++ {
 			alone, err := layer.Merge(ctx, o.Indexes[:l], o.Indexes[l:l+1])
@@ -35,6 +46,22 @@ func Recover(ctx context.Context, orders []Order, written bool) ([]*plan.Recover
 		plans, facts = append(plans, o.Plan), append(facts, of)
 	}
 	return plan.Recover(plans, facts, written)
+}
+
+// recoverable says whether the layers above the base are too much to look at one
+// by one.
+func recoverable(layers []*layer.Index, base int) error {
+	below, all := 0, 0
+	for l, x := range layers {
+		below += x.Len()
+		if l >= base {
+			all += below
+		}
+	}
+	if len(layers)-base > fewLayers && all > mostEntries {
+		return fmt.Errorf("%d layers of %d entries: %w", len(layers), below, layer.ErrLimit)
+	}
+	return nil
 }
 
 // WriteRecovery writes the build contexts of recoveries: the Dockerfile, the files
