@@ -94,14 +94,17 @@ func preparePage(op, name string, force bool, kind string, ours func(head []byte
 	}
 	target, isNew := name, true
 	if _, err := os.Lstat(name); err == nil {
-		if target, err = filepath.EvalSymlinks(name); err != nil {
+		head, err := headOf(name) // what no name leads to, /dev/stdout may
+		if errors.Is(err, os.ErrNotExist) {
 			return fail(errors.New("a symbolic link to nothing"), "name a new file")
 		}
-		isNew = false
-		head, err := headOf(target)
+		if err == nil {
+			target, err = filepath.EvalSymlinks(name)
+		}
 		if err != nil {
 			return fail(err, "")
 		}
+		isNew = false
 		if !ours(head) && !force {
 			return fail(image.Detail(image.ErrExists, "the file exists, and isn't an earlier %s", kind), "--force replaces it")
 		}
