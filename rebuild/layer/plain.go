@@ -178,6 +178,10 @@ func (p *plainReader) records(h *header, b []byte) bool {
 			if bytes.IndexByte(value, 0) >= 0 {
 				return false
 			}
+		default:
+			if bytes.IndexByte(key, 0) >= 0 {
+				return false
+			}
 		}
 		i := slices.IndexFunc(p.pairs, func(q pair) bool { return bytes.Equal(q.key, key) })
 		if i < 0 {
