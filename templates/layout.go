@@ -119,16 +119,17 @@ func splitLong(line string, indent int) []string {
 		return []string{line}
 	}
 	var parts []string
-	start := 0
+	start, outside := 0, false
 	s := scanner{text: line}
 	for s.next() {
-		if !s.outside() || s.depth > 0 || s.at == 0 {
+		before := outside // an escaped blank is part of a word
+		if outside = s.outside(); !outside || s.depth > 0 || s.at == 0 {
 			continue
 		}
 		rest := s.text[s.at:]
 		switch {
 		case strings.HasPrefix(rest, "&& "), strings.HasPrefix(rest, "|| "):
-			if s.text[s.at-1] == ' ' && s.at > start+1 {
+			if before && s.text[s.at-1] == ' ' && s.at > start+1 {
 				parts = append(parts, strings.TrimRight(s.text[start:s.at], " "))
 				start = s.at
 			}

@@ -39,7 +39,7 @@ func TestLayoutBreaksWhereTheAuthorDid(t *testing.T) {
 // TestLayoutSaysTheSame joins the lines again, as the parser does, and compares
 // what a shell reads: words, with quotes as they are.
 func FuzzLayoutSaysTheSame(f *testing.F) {
-	for _, s := range []string{"a && b", "set -e; \ta  'b  c' \"d\te\" \\  f", "(a; b) || { c; }", strings.Repeat("x; ", 50), `a\\  b "c \" d"  e`, "\v["} {
+	for _, s := range []string{"a && b", "set -e; \ta  'b  c' \"d\te\" \\  f", "(a; b) || { c; }", strings.Repeat("x; ", 50), `a\\  b "c \" d"  e`, "\v[", strings.Repeat("x", 90) + `\ || y`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, command string) {

@@ -19,6 +19,9 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Add(tarOf(f, file("a", "body").in(tar.FormatPAX).at(epoch.Add(5)).record("comment", "x"))[:1100])
 	f.Add(bytes.Replace(tarOf(f, file("a", "body").xattr("user.key", "v")), []byte("user.key"), []byte("user\x00key"), 1))
+	device := tarOf(f, file("a", "body"))
+	device[334], device[153] = ',', device[153]-4 // no octal number, and the checksum of it
+	f.Add(device)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if bytes.Contains(b, []byte(sparsePrefix)) || bytes.Contains(b, []byte("ustar  ")) {
 			t.Skip("a sparse file may take minutes")

@@ -141,16 +141,15 @@ func (p *plainReader) fields(h *header, b []byte) bool {
 	}
 	var n [7]int64
 	for i, f := range [...][]byte{b[100:108], b[108:116], b[116:124], b[124:136], b[136:148], b[329:337], b[337:345]} {
-		if i > 4 && h.kind != typeChar && h.kind != typeBlock {
-			break
-		}
 		var ok bool
 		if n[i], ok = plainOctal(f); !ok {
 			return false
 		}
 	}
 	h.mode, h.uid, h.gid, h.size, h.mtime = uint32(n[0]), uint32(n[1]), uint32(n[2]), n[3], n[4]
-	h.major, h.minor = uint32(n[5]), uint32(n[6])
+	if h.kind == typeChar || h.kind == typeBlock {
+		h.major, h.minor = uint32(n[5]), uint32(n[6])
+	}
 	h.name, h.link = text(b[:100]), text(b[157:257])
 	h.uname, h.gname = text(b[265:297]), text(b[297:329])
 	if b[345] != 0 {
