@@ -22,6 +22,9 @@ func FuzzRead(f *testing.F) {
 	device := tarOf(f, file("a", "body"))
 	device[334], device[153] = ',', device[153]-4 // no octal number, and the checksum of it
 	f.Add(device)
+	pax := tarOf(f, file("a", "body").xattr("user.key", "v"))
+	pax[114], pax[153] = ',', pax[153]-4 // of the PAX header itself
+	f.Add(pax)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if bytes.Contains(b, []byte(sparsePrefix)) || bytes.Contains(b, []byte("ustar  ")) {
 			t.Skip("a sparse file may take minutes")

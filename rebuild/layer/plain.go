@@ -69,7 +69,8 @@ func (p *plainReader) next(h *header) (ok bool, err error) {
 	*h = header{}
 	pax := 0
 	if p.raw[156] == 'x' {
-		size, ok := plainOctal(p.raw[124:136])
+		n, ok := plainNumbers(p.raw)
+		size := n[3]
 		if !ok || size > maxPax {
 			return false, nil
 		}
@@ -132,6 +133,17 @@ func text(b []byte) string {
 	return view(b)
 }
 
+// plainNumbers reads a USTAR block's numbers: mode, uid, gid, size, mtime, and the
+// two of a device. archive/tar wants all of them right, whatever the entry is.
+func plainNumbers(b []byte) (n [7]int64, ok bool) {
+	for i, f := range [...][]byte{b[100:108], b[108:116], b[116:124], b[124:136], b[136:148], b[329:337], b[337:345]} {
+		if n[i], ok = plainOctal(f); !ok {
+			return n, false
+		}
+	}
+	return n, true
+}
+
 // fields takes a USTAR block apart.
 func (p *plainReader) fields(h *header, b []byte) bool {
 	switch h.kind = b[156]; h.kind {
@@ -139,12 +151,9 @@ func (p *plainReader) fields(h *header, b []byte) bool {
 	default:
 		return false
 	}
-	var n [7]int64
-	for i, f := range [...][]byte{b[100:108], b[108:116], b[116:124], b[124:136], b[136:148], b[329:337], b[337:345]} {
-		var ok bool
-		if n[i], ok = plainOctal(f); !ok {
-			return false
-		}
+	n, ok := plainNumbers(b)
+	if !ok {
+		return false
 	}
 	h.mode, h.uid, h.gid, h.size, h.mtime = uint32(n[0]), uint32(n[1]), uint32(n[2]), n[3], n[4]
 	if h.kind == typeChar || h.kind == typeBlock {
