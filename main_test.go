@@ -453,14 +453,14 @@ func TestPluginMetadata(t *testing.T) {
 	}
 }
 
-// TestMainInAProcess isn't a test: others run it as the program.
-func TestMainInAProcess(t *testing.T) {
-	args := os.Getenv("DOCKER_FLATTEN_TEST_ARGS")
-	if args == "" {
-		t.Skip("only run by TestBrokenPipeLeavesNothing")
+// TestMain is the program where a test asks for it, and runs the tests elsewhere.
+func TestMain(m *testing.M) {
+	if args := os.Getenv("DOCKER_FLATTEN_TEST_ARGS"); args != "" {
+		os.Args = append([]string{"docker-flatten"}, strings.Fields(args)...)
+		main()
+		return
 	}
-	os.Args = append([]string{"docker-flatten"}, strings.Fields(args)...)
-	main()
+	os.Exit(m.Run())
 }
 
 // TestBrokenPipeLeavesNothing has whoever reads the context go away, as a build
@@ -475,7 +475,7 @@ func TestBrokenPipeLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Close()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestMainInAProcess$")
+	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "TMPDIR="+temp, "DOCKER_FLATTEN_TEST_ARGS=--context - "+example(t))
 	cmd.Stdout = w
 	var exit *exec.ExitError

@@ -169,8 +169,8 @@ type knownLayers struct {
 	indexes map[v1.Hash]*layer.Index
 }
 
-// read reads every layer of an image once, but for those passed over. It returns the image with its config
-// document, and the layers' indexes, lowest first.
+// read reads every layer of an image once, but for those passed over. It returns the
+// image with its config document, and the layers' indexes, lowest first.
 func (k *knownLayers) read(ctx context.Context, im *image.Image, display progress.Display) (*image.Image, []*layer.Index, error) {
 	indexes := make([]*layer.Index, len(im.DiffIDs))
 	budget := new(layer.Budget)

@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +16,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"docker-flatten/rebuild/image"
@@ -120,6 +117,24 @@ func TestCompareTellsWhatDiffers(t *testing.T) {
 	}
 }
 
+// countingRegistry is a registry that counts how often each blob is read.
+func countingRegistry(t *testing.T) (host string, reads map[string]int) {
+	t.Helper()
+	var mu sync.Mutex
+	reads = map[string]int{}
+	host = imagetest.Registry(t, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:") {
+				mu.Lock()
+				reads[r.URL.Path]++
+				mu.Unlock()
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	return host, reads
+}
+
 // What two images have in common in one place is read once.
 func TestCompareReadsLayersOfOnePlaceOnce(t *testing.T) {
 	one, two := appImage(), appImage()
@@ -142,23 +157,12 @@ func TestCompareReadsLayersOfOnePlaceOnce(t *testing.T) {
 	l := newLayout(t)
 	l.names(t, map[string]v1.Descriptor{"1": l.image(t, one), "2": l.image(t, two)})
 	both := write(t, one, two)
-	var mu sync.Mutex
-	gets := map[string]int{}
-	serve := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:") {
-			mu.Lock()
-			gets[r.URL.Path]++
-			mu.Unlock()
-		}
-		serve.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	app := strings.TrimPrefix(server.URL, "http://") + "/app:"
+	host, reads := countingRegistry(t)
+	app := host + "/app:"
 	for tag, im := range map[string]imagetest.Image{"1": one, "2": two} {
 		flatten(t, Options{Image: archiveRef(write(t, im)), Output: registryRef(app + tag), Base: keep("4"), Client: noEngine})
 	}
-	clear(gets)
+	clear(reads)
 	for name, place := range map[string]image.Ref{
 		"layout":   {Transport: image.Layout, Path: l.dir},
 		"archive":  {Transport: image.Archive, Path: both, Name: "app:"},
@@ -177,13 +181,13 @@ func TestCompareReadsLayersOfOnePlaceOnce(t *testing.T) {
 			t.Errorf("%s: %d bytes of layers were read, not %d", name, got, once)
 		}
 	}
-	for blob, n := range gets {
+	for blob, n := range reads {
 		if n != 1 {
 			t.Errorf("%s was read %d times", blob, n)
 		}
 	}
-	if len(gets) != 7 { // config documents, too
-		t.Errorf("%d blobs were read", len(gets))
+	if len(reads) != 7 { // config documents, too
+		t.Errorf("%d blobs were read", len(reads))
 	}
 }
 

@@ -1,16 +1,9 @@
 package rebuild
 
 import (
-	"io"
-	"log"
-	"net/http"
-	"net/http/httptest"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/docker/docker/client"
-	"github.com/google/go-containerregistry/pkg/registry"
 
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/imagetest"
@@ -20,19 +13,8 @@ import (
 // image whose base the engine doesn't have.
 func TestRegistryToEngineReadsEachBlobOnce(t *testing.T) {
 	cli := imagetest.Engine(t)
-	var mu sync.Mutex
-	reads := map[string]int{}
-	serve := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:") {
-			mu.Lock()
-			reads[r.URL.Path]++
-			mu.Unlock()
-		}
-		serve.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	source := registryRef(strings.TrimPrefix(server.URL, "http://") + "/app:1")
+	host, reads := countingRegistry(t)
+	source := registryRef(host + "/app:1")
 	im := appImage()
 	im.Steps[0].Files[4].Body = "a base of this test alone: " + t.Name()
 	flatten(t, Options{Image: archiveRef(write(t, im)), Output: source, Base: keep("4"), Client: noEngine})
