@@ -62,7 +62,7 @@ func Compare(ctx context.Context, o CompareOptions) (_ *templates.Comparison, er
 		display = progress.Silent
 	}
 	c := &templates.Comparison{}
-	opt := image.Options{Platform: o.Platform, Client: o.Client, Timeout: o.Timeout, Insecure: o.Insecure, Display: display, Compared: true, Warn: func(line string) {
+	opt := image.Options{Platform: o.Platform, Client: o.Client, Timeout: o.Timeout, Insecure: o.Insecure, Display: display, Warn: func(line string) {
 		c.Warnings = append(c.Warnings, line)
 		display.Note("warning: " + line)
 	}}

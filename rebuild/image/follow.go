@@ -284,7 +284,7 @@ func (o *follower) skip(d v1.Descriptor) bool {
 		if of != "" {
 			of = " of " + shortDigest(of)
 		}
-		o.leaveOut(fmt.Sprintf("%s %s%s", kind, shortDigest(d.Digest.String()), of), ": it describes the image before flattening")
+		o.Options.Warnf("left out %s %s%s: it describes the image that it came with", kind, shortDigest(d.Digest.String()), of)
 		return true
 	}
 	if o.want != nil && p != nil && p.OS != "" && !PlatformMatches(*o.want, *p) {
@@ -292,15 +292,6 @@ func (o *follower) skip(d v1.Descriptor) bool {
 		return true
 	}
 	return false
-}
-
-// leaveOut says what of an index is no image, and why that isn't taken along.
-func (o *follower) leaveOut(what, why string) {
-	if o.Options.Compared {
-		o.Options.Warnf("not compared: %s", what)
-	} else {
-		o.Options.Warnf("dropped %s%s", what, why)
-	}
 }
 
 func shortDigest(d string) string {
@@ -321,7 +312,7 @@ func (o *follower) image(ctx context.Context, d v1.Descriptor, raw []byte) error
 	if why := m.NoImage(); why != "" {
 		why = shortDigest(d.Digest.String()) + ": " + why
 		o.dropped = append(o.dropped, why)
-		o.leaveOut(why, "")
+		o.Options.Warnf("left out %s", why)
 		return nil
 	}
 	config, err := o.config(ctx, m.Config)

@@ -19,7 +19,6 @@ type Options struct {
 	Timeout     time.Duration                  // how long a registry or an engine may be silent; 0 = silence.Default
 	Warn        func(string)                   // takes one line for the user; nil = the line is dropped
 	Display     progress.Display               // shows storing, loading, pushing; nil = nothing
-	Compared    bool                           // the images are compared, and nothing is made of them (opening only)
 	Insecure    bool                           // a registry may speak plain HTTP, and have any certificate
 	Compression Compression                    // of a new layer (Prepare only)
 	Force       bool                           // replace a file that isn't an earlier result (Prepare only)

@@ -53,7 +53,7 @@ func TestArtefactsAreNotAChoice(t *testing.T) {
 		"an image and its signature":     {[]imagetest.Entry{app, signature}, "", []string{"left out sha256-1.sig: layer 1 is application/vnd.dev.cosign.simplesigning.v1+json, no file system"}, ""},
 		"all kinds of artefacts":         {[]imagetest.Entry{provenance, sbom, app, attestation, signature}, "", []string{"layer 1 is application/vnd.in-toto+json", "application/vnd.oci.empty.v1+json", "an attestation-manifest", "sha256-1.sig"}, ""},
 		"an image that is named":         {[]imagetest.Entry{app, signature}, ":app", nil, ""},
-		"an artefact that is named":      {[]imagetest.Entry{app, signature}, ":sha256-1.sig", []string{"dropped"}, "layer 1 is application/vnd.dev.cosign.simplesigning.v1+json, no file system"},
+		"an artefact that is named":      {[]imagetest.Entry{app, signature}, ":sha256-1.sig", []string{"left out"}, "layer 1 is application/vnd.dev.cosign.simplesigning.v1+json, no file system"},
 		"nothing but artefacts":          {[]imagetest.Entry{provenance, sbom}, "", nil, "it holds 2 images"},
 		"two images and a signature":     {[]imagetest.Entry{app, signature, other}, "", []string{"sha256-1.sig"}, "it holds 2 images: app, other"},
 		"one image that is listed twice": {[]imagetest.Entry{app, app}, "", nil, ""},
