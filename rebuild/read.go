@@ -117,14 +117,22 @@ func (o *Options) read(ctx context.Context, im *image.Image, keepFrom int, displ
 	indexes, shares := make([]*layer.Index, len(im.DiffIDs)), make([]float64, len(im.DiffIDs))
 	budget := new(layer.Budget)
 	bar := display.Start(progress.Reading, im.Ref.String(), 0)
-	read, err := im.Read(ctx, func(i int) bool { return i >= keepFrom }, func(i int, r io.Reader) error {
+	look := func(i int, r io.Reader) (settle func(i int), err error) {
 		var sample layer.Sample
 		ix, err := layer.Read(ctx, io.TeeReader(r, io.MultiWriter(progress.Counter{Bar: bar}, &sample)), layer.ReadOptions{Layer: i, Content: o.Verify == maker.Content, Budget: budget})
 		if err != nil {
-			return err
+			return nil, err
 		}
-		indexes[i], shares[i] = ix, sample.Share()
-		return nil
+		return func(i int) { indexes[i], shares[i] = ix, sample.Share() }, nil
+	}
+	// An error ahead is told again by the visit, which knows the layer.
+	im = im.ReadingAhead(func(r io.Reader) (func(i int), error) { return look(0, r) })
+	read, err := im.Read(ctx, func(i int) bool { return i >= keepFrom }, func(i int, r io.Reader) error {
+		settle, err := look(i, r)
+		if err == nil {
+			settle(i)
+		}
+		return err
 	})
 	bar.Done(err)
 	return read, indexes, shares, err

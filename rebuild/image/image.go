@@ -25,6 +25,7 @@ type Image struct {
 
 	reader Reader
 	layers []*Layer        // as many as DiffIDs; nil ones come with Read
+	ahead  Ahead           // nil where no reading is ahead
 	ctx    context.Context // of Open: for readings that no call's context covers
 }
 
@@ -91,6 +92,24 @@ func (im *Image) PassingOver(others ...*Image) *Image {
 	}
 	return &passing
 }
+
+// Ahead reads the uncompressed tar of a layer to EOF before it is known which of
+// an image's layers it is. What it returns gets the index once that is known.
+type Ahead func(r io.Reader) (settle func(i int), err error)
+
+// ReadingAhead is an image whose Read may give a layer to ahead in the place of
+// visit, from several goroutines at a time: an engine with containerd's image store
+// sends layers for seconds before it tells which they are. A layer at which ahead
+// fails is visited later. It may also be given what is no layer of the image, and
+// then settle isn't called.
+func (im *Image) ReadingAhead(ahead Ahead) *Image {
+	reading := *im
+	reading.ahead = ahead
+	return &reading
+}
+
+// Ahead is what ReadingAhead was told, nil otherwise.
+func (im *Image) Ahead() Ahead { return im.ahead }
 
 // Reader is what delivers the image's layers: it tells a place its own images.
 func (im *Image) Reader() Reader { return im.reader }

@@ -77,6 +77,10 @@ func (l *Layer) Unpacked(open func() (Files, error)) *Layer {
 	return &in
 }
 
+// Learn takes over what a reading of other has told: both have the same stored
+// bytes.
+func (l *Layer) Learn(other *Layer) { l.learnt = other.learnt }
+
 // Describe gives the layer the descriptor that its source has for it. Raw is
 // the descriptor to the letter, nil where the source has but a digest.
 func (l *Layer) Describe(d v1.Descriptor, raw json.RawMessage) { l.desc, l.raw = d, raw }

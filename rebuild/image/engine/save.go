@@ -43,7 +43,11 @@ func (d *savedImage) from() *engine { return d.engine }
 // Read is image.Image.Read: it has the engine save the image, once, and delivers
 // its layers.
 func (d *savedImage) Read(ctx context.Context, im *image.Image, keep func(i int) bool, visit func(i int, r io.Reader) error) (*image.Image, error) {
-	s, err := d.read(ctx, im.DiffIDs, keep, visit)
+	var ahead image.Ahead
+	if d.platform == nil { // else layers of other platforms may come, too
+		ahead = im.Ahead()
+	}
+	s, err := d.read(ctx, im.DiffIDs, keep, visit, ahead)
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +59,7 @@ func (d *savedImage) Read(ctx context.Context, im *image.Image, keep func(i int)
 	return image.Make(ctx, read, s.layers, d), nil
 }
 
-func (d *savedImage) read(ctx context.Context, diffIDs []v1.Hash, keep func(i int) bool, visit func(i int, r io.Reader) error) (*saving, error) {
+func (d *savedImage) read(ctx context.Context, diffIDs []v1.Hash, keep func(i int) bool, visit func(i int, r io.Reader) error, ahead image.Ahead) (*saving, error) {
 	n := len(diffIDs)
 	s := &saving{
 		savedImage: d, diffIDs: diffIDs, layers: make([]*image.Layer, n), keep: keep, visit: visit, done: make([]bool, n),
@@ -69,6 +73,8 @@ func (d *savedImage) read(ctx context.Context, diffIDs []v1.Hash, keep func(i in
 		s.layers[i] = image.NewLayer(image.LayerName(i, n, id), id, func(ctx context.Context) (io.ReadCloser, error) { return again.stored(ctx, i) })
 	}
 	defer s.dropUnknown()
+	s.ahead = newReadings(ctx, ahead)
+	defer s.ahead.stop()
 	body, err := d.save(ctx)
 	if err != nil {
 		return nil, err
@@ -134,7 +140,7 @@ func (a *savedAgain) stored(ctx context.Context, i int) (io.ReadCloser, error) {
 		s, err := a.read(ctx, a.diffIDs, func(j int) bool { return !a.kept[j] }, func(_ int, r io.Reader) error {
 			_, err := io.Copy(io.Discard, r)
 			return err
-		})
+		}, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -150,7 +156,8 @@ func (a *savedAgain) stored(ctx context.Context, i int) (io.ReadCloser, error) {
 // (Docker 25 and newer), blobs/sha256/<digest> of stored, compressed layers
 // (containerd's store), <diff ID>.tar (podman). Which file is which layer is
 // said by manifest.json, at the end. Most names tell it earlier, and then the
-// layer is visited as it passes; one whose name doesn't is spooled until then.
+// layer is visited as it passes; one whose name doesn't is spooled until then, and
+// read ahead where that is wanted.
 type saving struct {
 	*savedImage
 	diffIDs []v1.Hash
@@ -165,6 +172,7 @@ type saving struct {
 	documents map[string][]byte
 	unknown   map[string]*os.File // spooled files of which it isn't known what they are
 	bar       progress.Bar        // of what is spooled so, nil before the first
+	ahead     *readings           // of the unknown files
 
 	config   []byte // these come at the end
 	manifest *image.Manifest
@@ -239,10 +247,10 @@ func (s *saving) file(ctx context.Context, name string, size int64, r io.Reader)
 	if s.bar == nil {
 		s.bar = s.opt.Start(progress.Saving, s.ref.String(), 0)
 	}
-	if _, err := io.Copy(image.Counting(f, s.bar), b); err != nil {
-		return s.broken(err)
-	}
-	return nil
+	ahead := s.ahead.start(f, name, size)
+	_, err = io.Copy(image.Counting(ahead, s.bar), b)
+	ahead.end()
+	return s.broken(err)
 }
 
 // smallFiles are the other files of a stream that aren't layers.
@@ -372,7 +380,7 @@ func (s *saving) finish(ctx context.Context) error {
 }
 
 // deliverWaiting visits the layers that had to wait for manifest.json, in
-// parallel, for they lie in files now.
+// parallel, for they lie in files now. Those that were read ahead are settled.
 func (s *saving) deliverWaiting(ctx context.Context, layers []string) error {
 	places := map[string][]int{}
 	for i, name := range layers {
@@ -401,6 +409,9 @@ func (s *saving) deliverWaiting(ctx context.Context, layers []string) error {
 			for _, i := range indexes {
 				s.layers[i].Describe(v1.Descriptor{Digest: v1.Hash{Algorithm: "sha256", Hex: want}}, nil)
 			}
+		}
+		if first := indexes[0]; s.ahead.settle(spool, s.layers[first], first) {
+			s.done[first] = true
 		}
 		g.Go(func() error { return s.fromSpool(ctx, spool, indexes) })
 	}
