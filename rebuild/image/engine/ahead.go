@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"runtime"
@@ -23,19 +24,20 @@ type readings struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	free    chan struct{} // one for each that may run at a time
-
-	mu   sync.Mutex
-	done map[*os.File]reading
+	of      map[*os.File]*reading
 }
 
-// reading is what came of one that succeeded.
+// reading is that of one file.
 type reading struct {
-	layer  *image.Layer // it knows its digests
-	settle func(i int)
+	layer  *image.Layer
+	cancel context.CancelFunc
+	done   chan struct{} // closed at its end; then …
+	settle func(i int)   // … this is what came of it, and the layer knows its digests
+	err    error
 }
 
 func newReadings(ctx context.Context, ahead image.Ahead) *readings {
-	r := &readings{ahead: ahead, free: make(chan struct{}, runtime.GOMAXPROCS(0)), done: map[*os.File]reading{}}
+	r := &readings{ahead: ahead, free: make(chan struct{}, runtime.GOMAXPROCS(0)), of: map[*os.File]*reading{}}
 	r.ctx, r.cancel = context.WithCancel(ctx)
 	return r
 }
@@ -50,51 +52,59 @@ func (r *readings) start(spool *os.File, name string, size int64) *growingFile {
 	if want := archive.DigestInName(name); strings.HasPrefix(name, "blobs/") && want != "" {
 		l.Describe(v1.Descriptor{Digest: v1.Hash{Algorithm: "sha256", Hex: want}}, nil)
 	}
+	one := &reading{layer: l, done: make(chan struct{})}
+	var ctx context.Context
+	ctx, one.cancel = context.WithCancel(r.ctx)
+	r.of[spool] = one
 	r.running.Go(func() {
+		defer close(one.done)
 		select {
 		case r.free <- struct{}{}:
-			defer func() { <-r.free }()
-		case <-r.ctx.Done():
-			return
+			one.err = one.read(ctx, r.ahead)
+			<-r.free
+		case <-ctx.Done():
+			one.err = ctx.Err()
 		}
-		settle, err := r.read(l)
-		if err != nil {
-			return // what is no layer isn't missed, and what is one is visited
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.done[spool] = reading{l, settle}
 	})
 	return f
 }
 
-func (r *readings) read(l *image.Layer) (settle func(i int), err error) {
-	tar, err := l.Reader(r.ctx)
+func (r *reading) read(ctx context.Context, ahead image.Ahead) error {
+	tar, err := r.layer.Reader(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer tar.Close()
-	err = image.VisitLayer(tar, 0, func(_ int, tar io.Reader) (err error) {
-		settle, err = r.ahead(tar)
+	err = image.VisitLayer(image.Until(ctx, tar), 0, func(_ int, tar io.Reader) (err error) {
+		r.settle, err = ahead(tar)
 		return err
 	})
-	return settle, err
+	return errors.Join(err, tar.Close())
 }
 
-// settle waits until all that was started has been read, and tells whether the
-// spool has turned out to be the layer l, the i-th of its image.
+// drop ends the reading of a spool that is no layer, however long it would be.
+func (r *readings) drop(spool *os.File) {
+	if one := r.of[spool]; one != nil {
+		one.cancel()
+	}
+}
+
+// settle waits for the reading of a spool, and tells whether it has turned out to be
+// the layer l, the i-th of its image. If not, the layer's visit tells why.
 func (r *readings) settle(spool *os.File, l *image.Layer, i int) bool {
-	r.running.Wait()
-	read, ok := r.done[spool]
-	if !ok || read.layer.DiffID() != l.DiffID() {
+	one := r.of[spool]
+	if one == nil {
 		return false
 	}
-	l.Learn(read.layer)
-	read.settle(i)
+	<-one.done
+	if one.err != nil || one.layer.DiffID() != l.DiffID() {
+		return false
+	}
+	l.Learn(one.layer)
+	one.settle(i)
 	return true
 }
 
-// stop ends the readings.
+// stop ends all readings.
 func (r *readings) stop() {
 	r.cancel()
 	r.running.Wait()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -185,5 +186,37 @@ func TestReadingAheadOfADamagedStream(t *testing.T) {
 			t.Errorf("%s: error is %v", name, err)
 		}
 		reading.Wait()
+	}
+}
+
+// What a stream has besides the image's layers isn't waited for, nor does a layer
+// wait for that: it may be without an end.
+func TestReadingAheadDoesNotWaitForWhatIsNoLayer(t *testing.T) {
+	var others imagetest.Members
+	for i := range runtime.GOMAXPROCS(0) { // as many as are read at a time
+		other := imagetest.Gzip(imagetest.Tar(fmt.Sprintf("other%d", i)))
+		others = append(others, "blobs/sha256/"+imagetest.Digest(other).Hex, other)
+	}
+	stream := others.Tar()
+	stream = append(stream[:len(stream)-2*512], savedBlobs(gz)...) // without the end of the first tar
+	e, opt := newFakeEngine(t, engine.Containerd)
+	e.add(gz, imagetest.Digest([]byte("index")).String(), stream)
+	ahead := &aheadReader{settled: map[int][]byte{}}
+	_, err := imagetest.Open(t, "demo:1", opt).Images[0].ReadingAhead(func(r io.Reader) (func(int), error) {
+		head := make([]byte, 512)
+		_, err := io.ReadFull(r, head)
+		for err == nil && bytes.HasPrefix(head, []byte("other")) {
+			_, err = r.Read(nil) // no end comes
+		}
+		if err != nil {
+			return nil, err
+		}
+		return ahead.read(io.MultiReader(bytes.NewReader(head), r))
+	}).Read(t.Context(), nil, func(i int, r io.Reader) error {
+		t.Errorf("layer %d is visited", i)
+		return nil
+	})
+	if err != nil || len(ahead.settled) != 3 {
+		t.Errorf("%d settled, error %v", len(ahead.settled), err)
 	}
 }

@@ -400,6 +400,11 @@ func (s *saving) deliverWaiting(ctx context.Context, layers []string) error {
 			}
 		}
 	}
+	for name, spool := range s.unknown {
+		if places[name] == nil {
+			s.ahead.drop(spool)
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for name, indexes := range places {
