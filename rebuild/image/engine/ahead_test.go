@@ -98,15 +98,8 @@ func TestUnknownLayersAreReadAhead(t *testing.T) {
 				if len(e.saves) != 1 {
 					t.Errorf("saves: %q", e.saves)
 				}
-				for i := range layers {
-					r, err := im.Layer(i).Open()
-					if err != nil {
-						t.Fatal(err)
-					}
-					b, err := io.ReadAll(r)
-					if err := errors.Join(err, r.Close()); err != nil || !bytes.Equal(b, c.im.Layers[i]) {
-						t.Errorf("layer %d again: %d bytes, %v", i, len(b), err)
-					}
+				for i, want := range c.im.Layers {
+					readAgain(t, im, i, want)
 				}
 			})
 		}

@@ -199,26 +199,25 @@ func TestEngineImageIsReadInOneSave(t *testing.T) {
 					if !kept(i) {
 						continue
 					}
-					r, err := im.Layer(i).Open()
-					if err != nil {
-						t.Fatal(err)
-					}
-					b, err := io.ReadAll(r)
-					if err := errors.Join(err, r.Close()); err != nil || !bytes.Equal(b, c.im.Layers[i]) {
-						t.Errorf("layer %d again: %d bytes, %v", i, len(b), err)
-					}
+					readAgain(t, im, i, c.im.Layers[i])
 				}
 				e.saved[id] = c.saved // the others do
-				r, err := im.Layer(0).Open()
-				if err != nil {
-					t.Fatal(err)
-				}
-				b, err := io.ReadAll(r)
-				if err := errors.Join(err, r.Close()); err != nil || !bytes.Equal(b, c.im.Layers[0]) {
-					t.Errorf("layer 0 after another save: %d bytes, %v", len(b), err)
-				}
+				readAgain(t, im, 0, c.im.Layers[0])
 			})
 		}
+	}
+}
+
+// readAgain reads a layer of an image that has been read, which must be want.
+func readAgain(t *testing.T, im *image.Image, i int, want []byte) {
+	t.Helper()
+	r, err := im.Layer(i).Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close()); err != nil || !bytes.Equal(b, want) {
+		t.Errorf("layer %d again: %d bytes, %v", i, len(b), err)
 	}
 }
 
