@@ -22,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
@@ -151,6 +152,95 @@ func TestAttestationRefersToTheResultInARegistry(t *testing.T) {
 			}
 			if hasFallback := slices.ContainsFunc(tags, func(s string) bool { return strings.HasPrefix(s, "sha256-") }); hasFallback == referrers {
 				t.Errorf("tags: %v", tags)
+			}
+		})
+	}
+}
+
+// Where a registry lists no referrers, the fallback tag is shared by all who attach
+// something, and each writes it as a whole.
+func TestFallbackTagListsTheAttestationAgain(t *testing.T) {
+	source, _ := namedApp(t)
+	type tests map[string]struct {
+		listed bool // by another client
+		during bool // it writes the tag while a run names its result
+	}
+	for title, tt := range (tests{
+		"the tag is gone":                     {},
+		"another client has written it":       {listed: true},
+		"another client writes it meanwhile":  {listed: true, during: true},
+		"another client deletes it meanwhile": {during: true},
+	}) {
+		t.Run(title, func(t *testing.T) {
+			t.Setenv("DOCKER_CONFIG", t.TempDir())
+			real := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+			var meanwhile func()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/1") && meanwhile != nil {
+					meanwhile()
+				}
+				real.ServeHTTP(w, r)
+			}))
+			t.Cleanup(server.Close)
+			repo, err := name.NewRepository(strings.TrimPrefix(server.URL, "http://") + "/flat")
+			if err != nil {
+				t.Fatal(err)
+			}
+			run := func() string {
+				t.Helper()
+				report, err := Flatten(context.Background(), Options{Image: source, Output: registryRef(repo.Tag("1").Name()), Base: keep("1"), Attest: true, Client: noEngine})
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, id, _ := strings.Cut(report.ID, "@")
+				return id
+			}
+			id := run()
+			theirs, err := random.Image(1, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write := func() {
+				fallback := repo.Tag(strings.Replace(id, ":", "-", 1))
+				if !tt.listed {
+					if err := remote.Delete(fallback); err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				if err := remote.WriteIndex(fallback, mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: theirs})); err != nil {
+					t.Error(err)
+				}
+			}
+			if tt.during {
+				if err := remote.Delete(repo.Tag("1")); err != nil {
+					t.Fatal(err)
+				}
+				meanwhile = write
+			} else {
+				write()
+			}
+			run()
+			index, err := remote.Referrers(repo.Digest(id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, err := index.IndexManifest()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []string{"application/vnd.in-toto+json"}
+			if tt.listed {
+				want = append(want, string(types.DockerConfigJSON)) // what theirs is
+			}
+			var got []string
+			for _, d := range list.Manifests {
+				got = append(got, d.ArtifactType)
+			}
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("listed: %q, want %q", got, want)
 			}
 		})
 	}

@@ -52,8 +52,9 @@ func (p *place) nameFound(ctx context.Context, w image.Wanted, found *image.Foun
 // attached pushes the manifest of an attestation, whose blobs are there, to every
 // repository before the result gets its tags. go-containerregistry lists it under
 // the fallback tag where the registry doesn't list referrers itself (OCI
-// distribution spec 1.1, "Referrers Tag Schema"). If anything fails before the
-// first tag, it is taken back.
+// distribution spec 1.1, "Referrers Tag Schema"). Put does so for a manifest that is
+// there as well, Push doesn't: the tag may have been lost, or a run killed between the
+// two. If anything fails before the first tag, it is taken back.
 func (p *place) attached(ctx context.Context, a *image.Attestation, tag func() (seen bool, err error)) (seen bool, err error) {
 	if a == nil {
 		return tag()
@@ -68,7 +69,7 @@ func (p *place) attached(ctx context.Context, a *image.Attestation, tag func() (
 		if _, headErr := remote.Head(ref, options(ctx, p.client)...); isMissing(headErr) {
 			pushed = append(pushed, ref) // else an earlier run has pushed it
 		}
-		if err = pusher.Push(ctx, ref, remoteManifest{a.Manifest}); err != nil {
+		if err = pusher.Put(ctx, ref, remoteManifest{a.Manifest}); err != nil {
 			err = explain("push attestation to", p.ref.String(), err)
 			break
 		}
@@ -76,12 +77,51 @@ func (p *place) attached(ctx context.Context, a *image.Attestation, tag func() (
 	if err == nil {
 		seen, err = tag()
 	}
+	if err == nil {
+		err = p.listed(ctx, pusher, a.Manifest)
+	}
 	if err != nil && !seen {
 		for _, ref := range pushed {
 			p.detach(ctx, ref, a.Manifest)
 		}
 	}
 	return seen, err
+}
+
+// listings is how often an attestation is listed again.
+const listings = 3
+
+// listed sees to it that every repository lists an attestation. Two clients that
+// change a fallback tag at the same time don't hear of each other, and one entry is
+// lost. A list that can't be read, or never has it, is the registry's own.
+func (p *place) listed(ctx context.Context, pusher *remote.Pusher, manifest image.Item) error {
+	subject, err := subjectOf(manifest)
+	if err != nil {
+		return err
+	}
+	for _, repo := range p.repositories() {
+		for range listings {
+			index, err := remote.Referrers(repo.Digest(subject.String()), options(ctx, p.client)...)
+			if err != nil {
+				break
+			}
+			list, err := index.IndexManifest()
+			if err != nil || slices.ContainsFunc(list.Manifests, func(d v1.Descriptor) bool { return d.Digest == manifest.Descriptor.Digest }) {
+				break
+			}
+			if err := pusher.Put(ctx, repo.Digest(manifest.Descriptor.Digest.String()), remoteManifest{manifest}); err != nil {
+				return explain("push attestation to", p.ref.String(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// subjectOf is what an attestation's manifest refers to.
+func subjectOf(manifest image.Item) (v1.Hash, error) {
+	var m struct{ Subject v1.Descriptor }
+	err := json.Unmarshal(manifest.Document, &m)
+	return m.Subject.Digest, err
 }
 
 // isMissing tells whether a registry said that it doesn't have something.
@@ -98,12 +138,12 @@ const detaching = 10 * time.Second
 func (p *place) detach(ctx context.Context, ref name.Digest, manifest image.Item) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), detaching)
 	defer cancel()
-	var m struct{ Subject v1.Descriptor }
-	if json.Unmarshal(manifest.Document, &m) != nil {
+	subject, err := subjectOf(manifest)
+	if err != nil {
 		return
 	}
 	opts := options(ctx, p.client)
-	fallback := ref.Context().Tag(strings.Replace(m.Subject.Digest.String(), ":", "-", 1))
+	fallback := ref.Context().Tag(strings.Replace(subject.String(), ":", "-", 1))
 	if got, err := remote.Get(fallback, opts...); err == nil {
 		var index v1.IndexManifest
 		if json.Unmarshal(got.Manifest, &index) == nil {
