@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -280,6 +281,53 @@ func TestUnnamedResultLeavesNoAttestation(t *testing.T) {
 			}
 			if tags, err := remote.List(repo); err == nil && len(tags) > 0 {
 				t.Errorf("tags are left: %v", tags)
+			}
+		})
+	}
+}
+
+// A request that is cut off may have been carried out. The run waits for its answer,
+// and then the result is there with its statement, or nothing is.
+func TestInterruptWhileTheRegistryNamesTheResult(t *testing.T) {
+	source, _ := namedApp(t)
+	type tests map[string]struct {
+		put    string // the request that the interrupt comes in
+		attest bool
+		tags   int // that are there then; 0 = the run failed
+	}
+	for title, tt := range (tests{
+		"the tag":                   {"/manifests/1", false, 1},
+		"the tag, with a statement": {"/manifests/1", true, 2},
+		"the fallback tag":          {"/manifests/sha256-", true, 0},
+		"a manifest, by its digest": {"/manifests/sha256:", true, 0},
+	}) {
+		t.Run(title, func(t *testing.T) {
+			t.Setenv("DOCKER_CONFIG", t.TempDir())
+			ctx, interrupt := context.WithCancel(context.Background())
+			defer interrupt()
+			real := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				answer := httptest.NewRecorder()
+				real.ServeHTTP(answer, r)
+				if r.Method == http.MethodPut && strings.Contains(r.URL.Path, tt.put) {
+					interrupt()
+				}
+				maps.Copy(w.Header(), answer.Header())
+				w.WriteHeader(answer.Code)
+				_, _ = w.Write(answer.Body.Bytes())
+			}))
+			t.Cleanup(server.Close)
+			repo, err := name.NewRepository(strings.TrimPrefix(server.URL, "http://") + "/flat")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Flatten(ctx, Options{Image: source, Output: registryRef(repo.Tag("1").Name()), Base: keep("1"), Attest: tt.attest, Client: noEngine})
+			if ctx.Err() == nil || (err == nil) != (tt.tags > 0) {
+				t.Errorf("interrupted: %v; error: %v", ctx.Err(), err)
+			}
+			tags, err := remote.List(repo)
+			if len(tags) != tt.tags {
+				t.Errorf("tags: %v, want %d; %v", tags, tt.tags, err)
 			}
 		})
 	}

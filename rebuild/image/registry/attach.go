@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,7 +47,7 @@ func (p *place) nameFound(ctx context.Context, w image.Wanted, found *image.Foun
 			}
 		}
 	}
-	return p.attached(ctx, attestation, func() (bool, error) { return p.addTags(ctx, have) })
+	return p.attached(ctx, attestation, func(context.Context) (bool, error) { return p.addTags(ctx, have) })
 }
 
 // attached pushes the manifest of an attestation, whose blobs are there, to every
@@ -55,9 +56,15 @@ func (p *place) nameFound(ctx context.Context, w image.Wanted, found *image.Foun
 // distribution spec 1.1, "Referrers Tag Schema"). Put does so for a manifest that is
 // there as well, Push doesn't: the tag may have been lost, or a run killed between the
 // two. If anything fails before the first tag, it is taken back.
-func (p *place) attached(ctx context.Context, a *image.Attestation, tag func() (seen bool, err error)) (seen bool, err error) {
+func (p *place) attached(ctx context.Context, a *image.Attestation, tag func(context.Context) (seen bool, err error)) (seen bool, err error) {
+	interrupted := ctx.Err
+	ctx, done := answered(ctx)
+	defer done()
 	if a == nil {
-		return tag()
+		if err := interrupted(); err != nil {
+			return false, err
+		}
+		return tag(ctx)
 	}
 	var pushed []name.Digest
 	pusher, err := remote.NewPusher(options(ctx, p.client)...)
@@ -65,6 +72,9 @@ func (p *place) attached(ctx context.Context, a *image.Attestation, tag func() (
 		return false, &image.Error{Op: "push to", Object: p.ref.String(), Err: err}
 	}
 	for _, repo := range p.repositories() {
+		if err = interrupted(); err != nil {
+			break
+		}
 		ref := repo.Digest(a.Manifest.Descriptor.Digest.String())
 		if _, headErr := remote.Head(ref, options(ctx, p.client)...); isMissing(headErr) {
 			pushed = append(pushed, ref) // else an earlier run has pushed it
@@ -74,8 +84,8 @@ func (p *place) attached(ctx context.Context, a *image.Attestation, tag func() (
 			break
 		}
 	}
-	if err == nil {
-		seen, err = tag()
+	if err = cmp.Or(err, interrupted()); err == nil {
+		seen, err = tag(ctx)
 	}
 	if err == nil {
 		err = p.listed(ctx, pusher, a.Manifest)
@@ -86,6 +96,18 @@ func (p *place) attached(ctx context.Context, a *image.Attestation, tag func() (
 		}
 	}
 	return seen, err
+}
+
+// answering is how long an interrupt waits for the answer to a request.
+const answering = 2 * time.Second
+
+// answered is the context of requests that change what others see. An interrupt
+// doesn't cut them off at once: the registry would do what it has been asked, and
+// nobody would know.
+func answered(ctx context.Context) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(answering, cancel) })
+	return late, func() { stop(); cancel() }
 }
 
 // listings is how often an attestation is listed again.

@@ -155,7 +155,7 @@ func (p *place) Store(ctx context.Context, w image.Wanted) (*image.Stored, error
 	root := remoteManifest{b.Manifests[len(b.Manifests)-1]}
 	id := p.tags[0].Context().Digest(b.Root.Digest.String()).String()
 	return image.NewStored(id, b.Images, func(ctx context.Context) (bool, error) {
-		return p.attached(ctx, b.Attestation, func() (bool, error) { return p.tag(ctx, root) })
+		return p.attached(ctx, b.Attestation, func(ctx context.Context) (bool, error) { return p.tag(ctx, root) })
 	}, nil), nil
 }
 
