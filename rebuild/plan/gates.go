@@ -36,7 +36,7 @@ func ParseGate(kind templates.GateKind, text string) (Gate, error) {
 		// The exponent divides by 100 before anything is rounded.
 		share, err := strconv.ParseFloat(number+"e-2", 64)
 		if err != nil || !decimal.MatchString(number) || share > 1 {
-			return Gate{}, errors.New("must be from 0% to 100%")
+			return Gate{}, errors.New("must be a share such as 5%, from 0% to 100%")
 		}
 		g.unit, g.most = templates.Share, share
 	default:
@@ -54,11 +54,12 @@ func ParseGate(kind templates.GateKind, text string) (Gate, error) {
 
 var (
 	decimal  = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
-	sizeText = regexp.MustCompile(`(?i)^[0-9]+(\.[0-9]+)? ?([kmgtp]?b|[kmgtp]i?b?)?$`)
+	sizeText = regexp.MustCompile(`(?i)^([0-9]+ ?b?|[0-9]+(\.[0-9]+)? ?[kmgtp]i?b?)$`)
 )
 
 // parseSize reads a size: kB, MB, GB count in thousands, as sizes are shown,
-// and KiB, MiB, GiB in 1024s.
+// and KiB, MiB, GiB in 1024s. A fraction of a byte is none: 0.05 is meant for 5%, as
+// other tools have it.
 func parseSize(text string) (int64, error) {
 	if !sizeText.MatchString(text) {
 		return 0, strconv.ErrSyntax

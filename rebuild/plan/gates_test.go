@@ -35,9 +35,9 @@ func TestParseGateReadsLimits(t *testing.T) {
 
 func TestParseGateRefuses(t *testing.T) {
 	for kind, texts := range map[templates.GateKind][]string{
-		templates.MaxWaste:  {"", "%", "101%", "-1%", "5 %", "1e1%", "NaN%", "0x1p1%", "much"},
+		templates.MaxWaste:  {"", "%", "101%", "-1%", "5 %", "1e1%", "NaN%", "0x1p1%", "much", "0.05", "0.5B"},
 		templates.MaxLayers: {"", "-1", "1.5", "5%", "1e3", "99999999999"},
-		templates.MaxSize:   {"", "5%", "-1", "1e30", "20XB", "NaN", "Inf", "9999999999999999999999", "9999999PB", ".5MB"},
+		templates.MaxSize:   {"", "5%", "-1", "1e30", "20XB", "NaN", "Inf", "9999999999999999999999", "9999999PB", ".5MB", "1.5"},
 	} {
 		for _, text := range texts {
 			if g, err := ParseGate(kind, text); err == nil {
