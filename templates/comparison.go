@@ -8,6 +8,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"docker-flatten/history"
 )
 
@@ -130,15 +132,17 @@ func (d *Difference) line() string {
 
 // shown makes text from an image fit for a terminal, as OneLine does, but so that
 // two texts that differ look different: what doesn't print is escaped as in Go, and
-// space at either end stands in quotes.
+// space at either end stands in quotes. One letter may be two characters, a letter
+// and its accent, as some file systems write it: that is escaped, too.
 func shown(s string) string {
 	var b strings.Builder
+	composed := norm.NFC.IsNormalString(s)
 	for s := s; s != ""; {
 		r, n := utf8.DecodeRuneInString(s)
-		if unicode.IsPrint(r) && (r != utf8.RuneError || n > 1) {
+		if unicode.IsPrint(r) && (r != utf8.RuneError || n > 1) && (composed || r < utf8.RuneSelf) {
 			b.WriteString(s[:n])
 		} else {
-			quoted := strconv.Quote(s[:n])
+			quoted := strconv.QuoteToASCII(s[:n])
 			b.WriteString(quoted[1 : len(quoted)-1])
 		}
 		s = s[n:]

@@ -23,6 +23,9 @@ func TestDifferencesReadAsLines(t *testing.T) {
 		`/l: link target a\x01  b, not a\x02 b`:                  {Path: "/l", What: "link target", Image: "a\x01  b", Other: "a\x02 b"},
 		`/l: link target "a ", not a`:                            {Path: "/l", What: "link target", Image: "a ", Other: "a"},
 		`config.Env: ["A=b\u00a0c"], not ["A=b c"]`:              {Path: "config.Env", What: "value", Image: "[\"A=b\u00a0c\"]", Other: `["A=b c"]`},
+		"/é: only in OTHER (file)":                               {Path: "/é", What: "missing", Other: "file"},
+		`/e\u0301: only in IMAGE (file)`:                         {Path: "/e\u0301", What: "extra", Image: "file"},
+		"/कि.txt: mode 1, not 2":                                 {Path: "/कि.txt", What: "mode", Image: "1", Other: "2"},
 	} {
 		if got := d.line(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
