@@ -98,8 +98,10 @@ func TestBashCompletion(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Mkdir(filepath.Join(dir, "layout"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"layout", "my dir"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	transports := []string{"docker-archive:", "docker-daemon:", "docker://", "oci-archive:", "oci:"}
 	images := []string{"alpine:3.20", "registry.example:5000/team/app:1"}
@@ -120,8 +122,11 @@ func TestBashCompletion(t *testing.T) {
 		{"docker-flatten docker-daemon:alpine:3", []string{"3.20"}},
 		{"docker-flatten docker-archive:im", []string{"image.tar"}},
 		{"docker-flatten oci:la", []string{"layout"}},
-		{"docker-flatten ./", []string{"./image.tar", "./layout", "./my image.tar.gz", "./notes.txt"}},
+		{"docker-flatten ./", []string{"./image.tar", "./layout", "./my dir", "./my image.tar.gz", "./notes.txt"}},
 		{"docker-flatten la", []string{"layout/"}},
+		{`docker-flatten my\ `, []string{`my\ dir/`, `my\ image.tar.gz`}},
+		{`docker-flatten oci:my\ d`, []string{"my dir"}}, // which bash quotes, as a file
+		{`docker-flatten --context my\ dir al`, images[:1]},
 		{"docker-flatten docker://", nil},
 		{"docker-flatten --bu", []string{"--builder"}},
 		{"docker-flatten --dry-run --js", []string{"--json"}},

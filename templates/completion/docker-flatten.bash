@@ -64,11 +64,15 @@ _docker_flatten() {
     COMPREPLY=()
 
     # Bash breaks words at : and =, which names and options are full of: take
-    # the words from the line instead.
+    # the words from the line instead. A backslash, which bash itself puts in front
+    # of a space, keeps a word together.
     line=${COMP_LINE:0:COMP_POINT}
     local words=()
-    read -r -a words <<< "$line"
-    case $line in *[[:space:]]) words+=('') ;; esac
+    read -a words <<< "$line"
+    case $line in
+    *\\[[:space:]]) ;;
+    *[[:space:]]) words+=('') ;;
+    esac
     cur=${words[${#words[@]}-1]}
     for word in "${words[@]:1:${#words[@]}-2}"; do
         if [[ -n $expects ]]; then
