@@ -24,6 +24,7 @@ case "$1 $2" in
 "create tool:1@sha256:0") echo container ;;
 "cp container:/docker-flatten") cp '` + binary + `' "$3" ;;
 "rm container") echo container ;;
+"login registry.example") [ "$3 $4 $5 $(cat)" = "--username me --password-stdin secret" ] ;;
 *) echo "unexpected: docker $*" >&2; exit 64 ;;
 esac
 `
@@ -170,7 +171,7 @@ func TestGitLabComponent(t *testing.T) {
 	}
 	registry := startRegistry(t)
 	inputs := map[string]string{"tool": "tool:1@sha256:0", "image": archive, "output": "docker://" + registry + "/app:1", "options": "-q --attest --base 1"}
-	dir, bin := t.TempDir(), t.TempDir()
+	bin := t.TempDir()
 	env := append(os.Environ(), "PATH="+fakeDocker(t)+string(os.PathListSeparator)+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	variables, _ := at(job, "variables").(map[string]any)
 	for key, value := range variables {
@@ -182,22 +183,28 @@ func TestGitLabComponent(t *testing.T) {
 	for _, part := range []string{"before_script", "script"} {
 		lines, _ := at(job, part).([]any)
 		for _, l := range lines {
-			if line := fmt.Sprint(l); !strings.Contains(line, "docker login") {
-				script = append(script, strings.ReplaceAll(line, "/usr/local/bin", bin))
-			}
+			script = append(script, strings.ReplaceAll(fmt.Sprint(l), "/usr/local/bin", bin))
 		}
 	}
 	checkScript(t, file, strings.Join(script, "\n"), help(t))
-	cmd := exec.Command("sh", "-e", "-c", strings.Join(script, "\n"))
-	cmd.Dir, cmd.Env = dir, env
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	got, err := os.ReadFile(filepath.Join(dir, fmt.Sprint(at(job, "artifacts", "paths", 0))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if digest := digestOf(t, registry+"/app:1"); strings.TrimSpace(string(got)) != registry+"/app@"+digest {
-		t.Errorf("the job says %s, the registry has %s", got, digest)
+	for title, login := range map[string][]string{
+		"a project with a registry":    {"CI_REGISTRY=registry.example", "CI_REGISTRY_USER=me", "CI_REGISTRY_PASSWORD=secret"},
+		"a project without a registry": {"CI_REGISTRY="},
+	} {
+		t.Run(title, func(t *testing.T) {
+			dir := t.TempDir()
+			cmd := exec.Command("sh", "-e", "-c", strings.Join(script, "\n"))
+			cmd.Dir, cmd.Env = dir, append(env, login...)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			got, err := os.ReadFile(filepath.Join(dir, fmt.Sprint(at(job, "artifacts", "paths", 0))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if digest := digestOf(t, registry+"/app:1"); strings.TrimSpace(string(got)) != registry+"/app@"+digest {
+				t.Errorf("the job says %s, the registry has %s", got, digest)
+			}
+		})
 	}
 }
