@@ -141,7 +141,7 @@ func (p imagePair) compare(ctx context.Context, display progress.Display) (templ
 		return fail(err)
 	}
 	bar := display.Start(progress.Comparing, this.Ref.String(), 0)
-	files, err := layer.Compare(ctx, want, have)
+	files, err := layer.Compare(ctx, want, have, this.Platform.OS == "windows")
 	bar.Done(err)
 	if side := (*layer.SideError)(nil); errors.As(err, &side) {
 		ref := other.Ref

@@ -117,6 +117,24 @@ func TestCompareTellsWhatDiffers(t *testing.T) {
 	}
 }
 
+// An image for Windows has access rights in its tars.
+func TestCompareKnowsWhatSystemAnImageIsFor(t *testing.T) {
+	for system, want := range map[string][]string{
+		"windows": {"/Files/a|PAX record MSWINDOWS.rawsd|\"AQAE\"|\"AQAF\""},
+		"linux":   nil,
+	} {
+		t.Run(system, func(t *testing.T) {
+			of := func(rights string) image.Ref {
+				return archiveRef(write(t, imagetest.Image{
+					Names: []string{"app:1"}, Fields: map[string]any{"os": system},
+					Steps: []imagetest.Step{{By: "COPY a /a", Files: []imagetest.File{{Name: "Files/a", PAX: map[string]string{"MSWINDOWS.rawsd": rights}}}}},
+				}))
+			}
+			expect(t, compareRefs(t, of("AQAE"), of("AQAF")), want...)
+		})
+	}
+}
+
 // countingRegistry is a registry that counts how often each blob is read.
 func countingRegistry(t *testing.T) (host string, reads map[string]int) {
 	t.Helper()

@@ -26,13 +26,14 @@ const differencesShare = 2
 // target, device number, content, xattrs, and which paths are one file. Owner
 // names and PAX records that no file system has don't count, nor does the time of
 // a directory that no layer of one of them lists, since that is the time of the
-// unpacking. Of the root directory counts what an engine makes of it.
+// unpacking. Of images for Windows the records count that hold a file's attributes
+// and access rights. Of the root directory counts what an engine makes of it.
 //
 // The differences are in the order of their paths. All are listed, unless their
 // text is longer than any honest image's; all are counted. An image that no engine
 // would unpack is a *SideError.
-func Compare(ctx context.Context, want, have []*Index) (*Comparison, error) {
-	c := &comparer{most: freePaths}
+func Compare(ctx context.Context, want, have []*Index, windows bool) (*Comparison, error) {
+	c := &comparer{windows: windows, most: freePaths}
 	for i, layers := range [][]*Index{want, have} {
 		s, err := shown(ctx, layers)
 		if err != nil {
@@ -92,11 +93,12 @@ func filled(n int) []uint32 {
 
 // comparer compares two trees: 0 is the one that is wanted, 1 the one to compare.
 type comparer struct {
-	sides [2]side
-	files []filePair
-	found Comparison
-	text  int64 // about what the differences take
-	most  int64
+	sides   [2]side
+	windows bool
+	files   []filePair
+	found   Comparison
+	text    int64 // about what the differences take
+	most    int64
 }
 
 // side is a tree, and where the other one has its places.
@@ -178,12 +180,20 @@ func (c *comparer) same(at uint32, want, have facts, made bool) {
 	if made {
 		want.mtime, want.nsec = have.mtime, have.nsec
 	}
-	sameFacts(want, have, VerifyOptions{Content: true, Unpacked: true}, func(what, want, have string) {
-		if !strings.HasPrefix(what, "xattr "+overlayPrefix[len(xattrPrefix):]) { // overlayfs keeps its own to itself
+	sameFacts(want, have, VerifyOptions{Content: true, Unpacked: !c.windows}, func(what, want, have string) {
+		switch {
+		case strings.HasPrefix(what, "xattr "+overlayPrefix[len(xattrPrefix):]): // overlayfs keeps its own to itself
+		case what == ownerName, strings.HasPrefix(what, recordOf) && !strings.HasPrefix(what, recordOf+windowsPrefix):
+		default:
 			c.note(c.sides[0].stack, at, what, want, have)
 		}
 	})
 }
+
+// windowsPrefix begins the PAX records in which a layer for Windows has a file's
+// attributes, security descriptor and mount point (hcsshim, internal/wclayer and
+// go-winio, backuptar).
+const windowsPrefix = "MSWINDOWS."
 
 // rootFacts is what an engine makes of the root directory, and whether it does so
 // without an entry.

@@ -16,11 +16,34 @@ import (
 
 func compare(t testing.TB, want, have [][]byte) *Comparison {
 	t.Helper()
-	c, err := Compare(t.Context(), indexes(t, want, true), indexes(t, have, true))
+	c, err := Compare(t.Context(), indexes(t, want, true), indexes(t, have, true), false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
+}
+
+func TestCompareCountsWhatWindowsKeepsInRecords(t *testing.T) {
+	plain := file("Files/a", "1").record("MSWINDOWS.rawsd", "AQAE").record("comment", "x")
+	for _, c := range []struct {
+		name    string
+		changed ent
+		windows bool
+		want    int
+	}{
+		{"access rights", plain.record("MSWINDOWS.rawsd", "AQAF"), true, 1},
+		{"attributes more", plain.record("MSWINDOWS.fileattr", "33"), true, 1},
+		{"another record", plain.record("comment", "y"), true, 0},
+		{"owner names", plain.owned("me", "us"), true, 0},
+		{"access rights on another system", plain.record("MSWINDOWS.rawsd", "AQAF"), false, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Compare(t.Context(), indexes(t, [][]byte{tarOf(t, plain)}, true), indexes(t, [][]byte{tarOf(t, c.changed)}, true), c.windows)
+			if err != nil || got.Count != c.want {
+				t.Errorf("%+v, %v; want %d", got, err, c.want)
+			}
+		})
+	}
 }
 
 // allKinds is an image of one layer that has something of every kind.
@@ -203,14 +226,14 @@ func TestCompareEndsWithItsContext(t *testing.T) {
 	}
 	y := indexes(t, [][]byte{tarOf(t, list...)}, true)
 	cancel()
-	if _, err := Compare(ctx, x, y); !errors.Is(err, context.Canceled) {
+	if _, err := Compare(ctx, x, y, false); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestCompareWantsContents(t *testing.T) {
 	x := indexes(t, [][]byte{tarOf(t, allKinds()...)}, false)
-	if _, err := Compare(t.Context(), x, x); err == nil {
+	if _, err := Compare(t.Context(), x, x, false); err == nil {
 		t.Error("contents that were never hashed compare equal")
 	}
 }

@@ -329,6 +329,12 @@ func (v *Verifier) same(at uint32, want, have facts) {
 	sameFacts(want, have, v.opt, func(what, want, have string) { v.differ(at, what, want, have) })
 }
 
+// What differs, of what an unpacked file doesn't have.
+const (
+	ownerName = "owner name"
+	recordOf  = "PAX record "
+)
+
 // sameFacts compares two inodes and hands on what differs.
 func sameFacts(want, have facts, opt VerifyOptions, differ func(what, want, have string)) {
 	if want.kind != have.kind {
@@ -342,7 +348,7 @@ func sameFacts(want, have facts, opt VerifyOptions, differ func(what, want, have
 		differ("owner", fmt.Sprintf("%d:%d", want.uid, want.gid), fmt.Sprintf("%d:%d", have.uid, have.gid))
 	}
 	if !opt.Unpacked && (want.uname != have.uname || want.gname != have.gname) {
-		differ("owner name", want.uname+":"+want.gname, have.uname+":"+have.gname)
+		differ(ownerName, want.uname+":"+want.gname, have.uname+":"+have.gname)
 	}
 	if want.mtime != have.mtime || want.nsec != have.nsec {
 		differ("mtime", secs(want), secs(have))
@@ -384,7 +390,7 @@ func sameRecords(want, have records, opt VerifyOptions, differ func(what, want, 
 		if inWant && inHave && w == h {
 			continue
 		}
-		what := "PAX record " + k
+		what := recordOf + k
 		if x, ok := strings.CutPrefix(k, xattrPrefix); ok {
 			what = "xattr " + x
 		} else if opt.Unpacked {
