@@ -1,6 +1,7 @@
 package templates
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -152,6 +153,50 @@ func TestBashCompletion(t *testing.T) {
 		t.Run(c.line, func(t *testing.T) {
 			if got := bash(t, dir, c.line); !slices.Equal(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestFishCompletion(t *testing.T) {
+	fish, err := exec.LookPath("fish")
+	if err != nil {
+		t.Skip("no fish here to try its completion script with")
+	}
+	script, err := Completion("fish")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"image.tar", "notes.txt", "sub/inner.tar.gz", "sub/notes.txt", "my dir/inner.tar"} {
+		name = filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for line, want := range map[string]string{
+		"docker-flatten im":                 "image.tar",
+		"docker-flatten notes":              "", // no archive
+		"docker-flatten su":                 "sub/",
+		"docker-flatten sub/":               "sub/inner.tar.gz",
+		"docker-flatten --output=sub/":      "--output=sub/inner.tar.gz",
+		`docker-flatten my\ `:               "my dir/",
+		`docker-flatten my\ dir/`:           "my dir/inner.tar",
+		`docker-flatten oci:my\ `:           "oci:my dir/",
+		"docker-flatten --verify=s":         "--verify=structure",
+		"docker-flatten image.tar --dry-ru": "--dry-run",
+	} {
+		t.Run(line, func(t *testing.T) {
+			cmd := exec.Command(fish, "--no-config", "-c", script+"\ncomplete -C $argv[1]", line)
+			cmd.Dir = dir
+			cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "DOCKER_HOST=unix://"+filepath.Join(dir, "none"))
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			got, _, _ := strings.Cut(strings.TrimSuffix(string(out), "\n"), "\t")
+			if got != want {
+				t.Errorf("got %q, want %q", out, want)
 			}
 		})
 	}

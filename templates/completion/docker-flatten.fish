@@ -10,6 +10,9 @@ end
 
 function __docker_flatten_image -d 'What an IMAGE may be'
     set -l word (commandline -ct)
+    # A space in a name is typed with a backslash.
+    set -l name (string unescape -- $word)
+    and set word $name
     # The word may be the value in --output=VALUE.
     set -l typed (string match -r -- '^--[a-z-]+=' $word)
     set word (string replace -r -- '^--[a-z-]+=' '' $word)
@@ -26,7 +29,8 @@ function __docker_flatten_image -d 'What an IMAGE may be'
         case '*'
             printf '%s\n' docker-daemon:\tan\ image\ of\ the\ engine docker-archive:\ta\ docker\ save\ archive oci:\ta\ directory\ in\ the\ OCI\ layout oci-archive:\ta\ tar\ in\ the\ OCI\ layout docker://\tan\ image\ in\ a\ registry
             __docker_flatten_images
-            __fish_complete_suffix .tar .tgz .tar.gz .tar.bz2 .tar.xz .tar.zst
+            # Archives, and directories, which may lead to one.
+            __fish_complete_path $word | string match -r -- '^.*(?:/|\.tar|\.tgz|\.tar\.(?:gz|bz2|xz|zst))(?:\t.*)?$'
     end
 end
 
