@@ -58,10 +58,16 @@ func (n NewImage) equals(ctx context.Context, old *Image, c Compression, convert
 	if old.Manifest == nil {
 		return true, nil
 	}
+	raw, _, err := n.manifestOver(old, config, convert)
+	return err == nil && bytes.Equal(raw, old.Manifest.Raw), err
+}
+
+// manifestOver is the manifest that n would get, did it have the layers that old has.
+func (n NewImage) manifestOver(old *Image, config []byte, convert bool) ([]byte, v1.Descriptor, error) {
 	made := &Made{New: n, Config: config, DiffIDs: old.DiffIDs}
 	var list []*resultLayer
 	for i, b := range old.layers {
-		l := &resultLayer{desc: b.desc, raw: b.raw}
+		l := &resultLayer{desc: b.descriptor(), raw: b.raw}
 		if i < n.Keep && i < len(n.From.layers) && n.From.layers[i] != nil && n.From.layers[i].raw != nil {
 			base := n.From.layers[i]
 			l.desc, l.raw = base.desc, base.raw
@@ -74,8 +80,18 @@ func (n NewImage) equals(ctx context.Context, old *Image, c Compression, convert
 	if n.Write != nil {
 		made.Layer = &MadeLayer{}
 	}
-	raw, _, err := made.manifest(list, convert)
-	return err == nil && bytes.Equal(raw, old.Manifest.Raw), err
+	return made.manifest(list, convert)
+}
+
+// Root is the digest of the manifest that a store of manifests would have of the
+// image, did it have the layers that old has, which have been read or lie in files.
+func (n NewImage) Root(old *Image, c Compression) (v1.Hash, error) {
+	config, err := n.Config(old.DiffIDs)
+	if err != nil {
+		return v1.Hash{}, err
+	}
+	_, d, err := n.manifestOver(old, config, convertsToOCI([]NewImage{n}, c))
+	return d.Digest, err
 }
 
 // MarkPrefix begins the comment of every history entry that this program makes
@@ -134,6 +150,21 @@ func (im *Image) storedSize() (n int64) {
 		n += l.file.Size()
 	}
 	return n
+}
+
+// descriptor is the layer's, or the one that it would get for what is known of it.
+func (l *Layer) descriptor() v1.Descriptor {
+	if l.raw != nil {
+		return l.desc
+	}
+	l.learnt.mu.Lock()
+	known := l.learnt.known
+	d := v1.Descriptor{MediaType: layerType(l.learnt.kind, true), Digest: l.learnt.digest, Size: l.learnt.size}
+	l.learnt.mu.Unlock()
+	if !known {
+		return l.found()
+	}
+	return d
 }
 
 // found describes a layer of an earlier result, as far as can be told without

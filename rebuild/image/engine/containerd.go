@@ -158,8 +158,17 @@ func (l *layoutLoad) load(ctx context.Context) (*image.Stored, error) {
 
 // containerdCandidate opens an image if it is what would be stored, else it
 // returns nil. Where only docker save brings the config and the manifest, all of
-// it is read: it must have the mark first.
+// it is read: it must have the mark first, or the very ID if there is no new layer.
 func (p *place) containerdCandidate(ctx context.Context, id string, n image.NewImage) (*image.Source, error) {
+	c, err := layoutCompression(ctx, []image.NewImage{n}, p.opt)
+	if err != nil {
+		return nil, err
+	}
+	if n.Write == nil {
+		if root, err := n.Root(n.From, c); err != nil || root.String() != id {
+			return nil, err
+		}
+	}
 	history, err := p.ImageHistory(ctx, id)
 	if err != nil || n.Mark != "" && !slices.ContainsFunc(history, func(h dockerimage.HistoryResponseItem) bool { return h.Comment == n.Mark }) {
 		return nil, ctx.Err()
@@ -177,22 +186,22 @@ func (p *place) containerdCandidate(ctx context.Context, id string, n image.NewI
 	if err == nil {
 		src.Ref = p.ref
 		var same bool
-		if same, err = p.same(ctx, n, src); same {
+		if same, err = p.same(ctx, n, src, c); same {
 			return src, nil
 		}
 	}
 	return nil, errors.Join(err, src.Close())
 }
 
-// same tells whether an image is what would be stored.
-func (p *place) same(ctx context.Context, n image.NewImage, src *image.Source) (bool, error) {
-	images := []image.NewImage{n}
-	c, err := layoutCompression(ctx, images, p.opt)
-	if err != nil {
-		return false, err
-	}
+// same tells whether an image is what would be stored. An index isn't, whatever it
+// lists besides: the engine would name all of it.
+func (p *place) same(ctx context.Context, n image.NewImage, src *image.Source, c image.Compression) (bool, error) {
 	if p.opt.Compression.Level == 0 {
 		c.Level = 0 // our own choice
 	}
-	return image.Same(ctx, images, nil, src, c)
+	if same, err := image.Same(ctx, []image.NewImage{n}, nil, src, c); err != nil || !same {
+		return false, err
+	}
+	root, err := n.Root(src.Images[0], c)
+	return root.String() == src.ID, err
 }

@@ -50,6 +50,10 @@ func (p *place) Existing(ctx context.Context, w image.Wanted) (*image.Found, err
 			return false, nil
 		}
 		src, err := p.candidate(ctx, id, have, n)
+		if err != nil && ctx.Err() == nil {
+			// One that can't be read is no result, and no reason to do without one.
+			return false, nil
+		}
 		if src != nil {
 			found = image.NewFound(src, w.Images, func(ctx context.Context) (bool, error) { return p.tag(ctx, id) })
 		}

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -117,6 +118,86 @@ func TestSomethingElseInAnEngineIsNotFound(t *testing.T) {
 				imagetest.Must(found.Source.Close())
 			}
 		}
+	}
+}
+
+// What a containerd store has is a result only if it is the very image, also where
+// nothing is to be flattened: not one with other images beside it, nor one whose
+// layers are stored in another way. What can't be read is none, and ends no run.
+func TestOnlyTheVeryImageIsFoundInAContainerdStore(t *testing.T) {
+	damaged := bytes.Clone(savedBlobs(gz))
+	damaged[bytes.Index(damaged, gz.Stored[1])+len(gz.Stored[1])/2] ^= 1
+	very := imagetest.Digest(gz.Manifest(false)).String()
+	index := imagetest.Digest([]byte("index")).String()
+	for name, c := range map[string]struct {
+		im    imagetest.Raw
+		id    string
+		saved []byte
+		found bool
+		saves int // to find it
+	}{
+		"the image itself":      {gz, very, savedBlobs(gz), true, 1},
+		"in an index":           {gz, index, savedBlobs(gz), false, 0},
+		"stored in another way": {imagetest.Three, imagetest.Digest(loadedManifest(imagetest.Three)).String(), savedLoaded(imagetest.Three), false, 0},
+		"damaged":               {gz, very, damaged, false, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			source, opt := newFakeEngine(t, engine.Containerd)
+			source.add(gz, very, savedBlobs(gz))
+			_, im, err := imagetest.ReadLayers(imagetest.Open(t, "demo:1", opt).Images[0], func(int) bool { return true })
+			imagetest.Must(err)
+			e, opt := newFakeEngine(t, engine.Containerd)
+			e.add(c.im, c.id, c.saved)
+			found, err := prepare(t, opt, "demo:flat").Existing(t.Context(), image.Wanted{Images: []image.NewImage{imagetest.Unchanged(im)}})
+			if err != nil || (found != nil) != c.found {
+				t.Fatalf("found %v, %v", found, err)
+			}
+			if len(e.saves) != c.saves {
+				t.Errorf("%d saves", len(e.saves))
+			}
+			if found == nil {
+				return
+			}
+			imagetest.Must(found.Source.Close())
+			stored, err := prepare(t, opt, "demo:flat").Store(t.Context(), image.Wanted{Images: []image.NewImage{imagetest.Unchanged(im)}})
+			imagetest.Must(err)
+			if err := stored.Name(t.Context()); err != nil || stored.ID != found.Stored.ID {
+				t.Errorf("found is %s, stored %s, %v", found.Stored.ID, stored.ID, err)
+			}
+		})
+	}
+}
+
+// The same of a result with a new layer.
+func TestOnlyTheVeryResultIsFoundInAContainerdStore(t *testing.T) {
+	for name, change := range map[string]func(e *fakeEngine, id string) (found bool){
+		"as it was": func(*fakeEngine, string) bool { return true },
+		"in an index": func(e *fakeEngine, id string) bool {
+			index := imagetest.Digest([]byte("index")).String()
+			e.images[index], e.saved[index] = e.images[id], e.saved[id]
+			delete(e.images, id)
+			return false
+		},
+		"damaged": func(e *fakeEngine, id string) bool {
+			e.saved[id] = e.saved[id][:len(e.saved[id])/2]
+			return false
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e, opt, im := withSource(t, engine.Containerd)
+			n := imagetest.Marked(imagetest.Flat(im, 1, imagetest.Merged12), mark)
+			stored, err := prepare(t, opt, "some:1").Store(t.Context(), image.Wanted{Images: []image.NewImage{n}})
+			imagetest.Must(err)
+			imagetest.Must(stored.Name(t.Context()))
+			want := change(e, stored.ID)
+			found, err := prepare(t, opt, "demo:flat").Existing(t.Context(), image.Wanted{Images: []image.NewImage{n}})
+			if err != nil || (found != nil) != want {
+				t.Fatalf("found %v, %v", found, err)
+			}
+			if found != nil {
+				imagetest.Must(found.Source.Close())
+			}
+		})
 	}
 }
 
