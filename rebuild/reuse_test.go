@@ -73,6 +73,25 @@ func TestResultWithoutTheBasesNameIsNotReused(t *testing.T) {
 	}
 }
 
+// A Docker manifest becomes an OCI one where a layer is compressed with zstd.
+func TestResultOfADockerManifestIsReused(t *testing.T) {
+	source := imagetest.LayoutOf(imagetest.Three, true, "demo:1").Dir(t)
+	for _, kind := range []string{image.Gzip, image.Zstandard, image.Uncompressed} {
+		out := image.Ref{Transport: image.Layout, Path: filepath.Join(t.TempDir(), "out"), Name: "flat"}
+		for _, want := range []bool{false, true} {
+			o := Options{Image: image.Ref{Transport: image.Layout, Path: source}, Output: &out, Base: keep("1"), Client: noEngine}
+			o.Compression.Kind = kind
+			report, err := Flatten(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if report.Reused != want {
+				t.Errorf("%s: reused %v, not %v", kind, report.Reused, want)
+			}
+		}
+	}
+}
+
 // annotated is the image of platforms for the first platform with another
 // annotation, beside the two others as they were.
 func annotated(t *testing.T) ociLayout {
