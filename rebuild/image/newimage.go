@@ -170,6 +170,9 @@ func (n NewImage) compress(ctx context.Context, f *os.File, c Compression) (*Mad
 	layer, err := n.WriteTar(ctx, z)
 	if err != nil {
 		_ = z.Close() // its goroutines end; the layer is lost anyway
+		if hint := SpaceHint(err); hint != "" {
+			return nil, &Error{Op: "write", Object: "the new layer", Err: err, Hint: hint}
+		}
 		return nil, err
 	}
 	if err := errors.Join(z.Close(), out.w.Flush()); err != nil {
