@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -74,6 +75,39 @@ func saved2010(im imagetest.Raw) []byte {
 	raw, err := json.Marshal([]imagetest.Saved{saved})
 	imagetest.Must(err)
 	return append(f, config, im.Config(), "manifest.json", raw).Tar()
+}
+
+// What an engine leaves out of its stream is named, with a way round it.
+func TestEngineLeavesOutAPart(t *testing.T) {
+	config := image.BlobPath(imagetest.Digest(gz.Config()))
+	first := image.BlobPath(imagetest.Digest(gz.Stored[0]))
+	for name, c := range map[string]struct {
+		out  []string
+		text string
+	}{
+		"a layer that may not be distributed": {[]string{first}, ": layer 1 of 3 (" + imagetest.Digest(gz.Layers[0]).String() + ") isn't in the engine's stream"},
+		"everything, for lack of one blob":    {[]string{config, first, image.BlobPath(imagetest.Digest(gz.Stored[1])), image.BlobPath(imagetest.Digest(gz.Stored[2]))}, ": the config document isn't in the engine's stream"},
+	} {
+		var saved bytes.Buffer
+		w, r := tar.NewWriter(&saved), tar.NewReader(bytes.NewReader(savedBlobs(gz)))
+		for h, err := r.Next(); err != io.EOF; h, err = r.Next() {
+			imagetest.Must(err)
+			if slices.Contains(c.out, h.Name) {
+				continue
+			}
+			imagetest.Must(w.WriteHeader(h))
+			_, err := io.Copy(w, r)
+			imagetest.Must(err)
+		}
+		imagetest.Must(w.Close())
+		e, opt := newFakeEngine(t, engine.Containerd)
+		e.add(gz, imagetest.Digest([]byte("index")).String(), saved.Bytes())
+		_, _, err := imagetest.ReadLayers(imagetest.Open(t, "demo:1", opt).Images[0], nil)
+		var known *image.Error
+		if !errors.As(err, &known) || !strings.HasSuffix(err.Error(), c.text) || !strings.Contains(known.Hint, "docker://") {
+			t.Errorf("%s: error is %v, %+v", name, err, known)
+		}
+	}
 }
 
 // savedBlobs is im as Docker 25 and newer save it; with stored blobs, as the

@@ -352,7 +352,7 @@ func (s *saving) finish(ctx context.Context) error {
 	}
 	config, ok := s.documents[archive.CleanMember(saved[0].Config)]
 	if !ok {
-		return fail(errors.New("the engine's stream has no config document"))
+		return s.lacks("the config document")
 	}
 	if want := s.configDigest(); want != "" && image.DigestOf(config).String() != want {
 		return fail(image.Detail(image.ErrDigest, "digest mismatch: the config document is %s", image.DigestOf(config)))
@@ -373,10 +373,21 @@ func (s *saving) finish(ctx context.Context) error {
 	}
 	for i, done := range s.done {
 		if !done {
-			return fail(fmt.Errorf("%s isn't in the engine's stream", s.layers[i]))
+			return s.lacks(s.layers[i].String())
 		}
 	}
 	return s.findManifest()
+}
+
+// lacks says that the stream is whole, but without a part. A containerd store leaves
+// out layers that may not be distributed, and everything where it lacks one blob: it
+// pulls no layer that it has unpacked from another blob.
+func (s *saving) lacks(part string) error {
+	err := &image.Error{Op: "save", Object: s.id, Err: fmt.Errorf("%s isn't in the engine's stream", part)}
+	if s.engine.store == containerdStore {
+		err.Hint = "the engine doesn't have, or doesn't give away, all that the image consists of; docker://NAME reads it from its registry"
+	}
+	return err
 }
 
 // deliverWaiting visits the layers that had to wait for manifest.json, in
