@@ -256,6 +256,9 @@ func (e *Engine) Close() {
 		_, err := e.client.ImageRemove(context.Background(), name, dockerimage.RemoveOptions{PruneChildren: true}) // a build leaves an image an instruction
 		if err != nil && !errdefs.IsNotFound(err) {
 			e.opt.Warn("remove " + name + ": " + err.Error())
+			if e.owner != nil {
+				e.owner.Leave()
+			}
 		}
 	}
 	if e.owner != nil {

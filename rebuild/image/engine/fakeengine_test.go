@@ -46,6 +46,8 @@ type fakeEngine struct {
 	loads   []imagetest.Members   // names of the imagetest.Members of each load that came whole
 	removed []string
 	failTag string
+	stuck   bool     // removes nothing
+	lost    bool     // the answer to a load
 	saves   []string // the platform that each save was asked for
 
 	sentBlobs [][]byte // that were loaded
@@ -136,7 +138,11 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if path == "/images/load" { // takes its time, and others ask meanwhile
-		reply(e.load(r.Body))
+		answer := e.load(r.Body)
+		if e.lost {
+			panic(http.ErrAbortHandler)
+		}
+		reply(answer)
 		return
 	}
 	e.mu.Lock()
@@ -177,6 +183,9 @@ func (e *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case action == "tag":
 		_, im := e.find(name)
 		im.names = append(im.names, strings.TrimPrefix(r.URL.Query().Get("repo"), "docker.io/library/")+":"+r.URL.Query().Get("tag"))
+	case r.Method == http.MethodDelete && e.stuck:
+		w.WriteHeader(http.StatusInternalServerError)
+		reply(map[string]string{"message": "unavailable"})
 	case r.Method == http.MethodDelete:
 		id, im := e.find(name)
 		if im == nil {

@@ -238,20 +238,20 @@ func (e *engine) post(ctx context.Context, body io.Reader) error {
 const undoFor = time.Minute
 
 // undo removes what an engine makes of an archive when the user interrupts
-// after it got the last byte: it doesn't hear of that, and loads the image.
+// after it got the last byte: it doesn't hear of that, and loads the image. After
+// another error there may be an image, too, if it was the answer that got lost.
 func (e *engine) undo(ctx context.Context, in loadedImage) {
-	if ctx.Err() == nil {
-		return
-	}
+	interrupted := ctx.Err() != nil
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoFor)
 	defer cancel()
 	for {
-		if there, err := e.remove(ctx, in); there || err != nil {
+		if there, err := e.remove(ctx, in); there || err != nil || !interrupted {
 			return
 		}
 		select {
 		case <-time.After(100 * time.Millisecond):
 		case <-ctx.Done():
+			in.owner.Leave()
 			return
 		}
 	}

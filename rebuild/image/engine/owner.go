@@ -24,6 +24,7 @@ import (
 type Owner struct {
 	Run  string // the time of its start in seconds since 1970, and something random
 	file *os.File
+	left bool
 }
 
 // NewOwner returns a new owner. Its file is in dir, "" for os.TempDir(), and has
@@ -42,12 +43,18 @@ func NewOwner(dir string, cli *client.Client) *Owner {
 	return o
 }
 
-// Release says that the run has left nothing.
+// Leave says that something of the run may have stayed in the engine. Its file stays,
+// too, and tells the next run that this one is dead.
+func (o *Owner) Leave() { o.left = true }
+
+// Release says that the run is at its end, and has left nothing but what Leave told.
 func (o *Owner) Release() {
 	if o.file == nil {
 		return
 	}
-	_ = os.Remove(o.file.Name()) // where that fails the next run does it
+	if !o.left {
+		_ = os.Remove(o.file.Name()) // where that fails the next run does it
+	}
 	_ = o.file.Close()
 	o.file = nil
 }

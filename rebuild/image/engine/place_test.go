@@ -231,6 +231,52 @@ func TestEngineResultIsNamedLast(t *testing.T) {
 	}
 }
 
+// What an engine doesn't remove, the next run does. An image of which the engine's
+// answer got lost goes at once.
+func TestWhatAnEngineDoesNotRemoveGoesWithTheNextRun(t *testing.T) {
+	for _, store := range []engine.Store{engine.Graphdriver, engine.Containerd} {
+		for name, c := range map[string]struct {
+			stuck, lost bool
+			end         func(s *image.Stored) error
+			keeps       int // images after the next run
+		}{
+			"discarded":                      {true, false, (*image.Stored).Discard, 1},
+			"named":                          {true, false, func(s *image.Stored) error { return s.Name(context.Background()) }, 2},
+			"its answer got lost":            {false, true, nil, 1},
+			"its answer got lost, and stuck": {true, true, nil, 1},
+		} {
+			t.Run(fmt.Sprint(store, name), func(t *testing.T) {
+				e, opt, im := withSource(t, store)
+				e.stuck, e.lost = c.stuck, c.lost
+				n := imagetest.Flat(im, 1, imagetest.Merged12)
+				stored, err := prepare(t, opt, "demo:flat").Store(t.Context(), image.Wanted{Images: []image.NewImage{n}})
+				if (err != nil) != c.lost {
+					t.Fatal(err)
+				}
+				if c.end != nil {
+					_ = c.end(stored) // says that it can't be removed, or warns
+				}
+				left := func() (names []string) {
+					for _, im := range e.images {
+						names = append(names, im.names...)
+					}
+					return slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, "docker-flatten/run:") })
+				}
+				if got := len(left()) > 0; got != c.stuck {
+					t.Errorf("left are %q", left())
+				}
+				e.stuck, e.lost = false, false
+				cli, err := opt.Client()
+				imagetest.Must(err)
+				engine.ClearAway(t.Context(), cli, opt, true)
+				if len(left()) > 0 || len(e.images) != c.keeps {
+					t.Errorf("after the next run left are %q of %d images", left(), len(e.images))
+				}
+			})
+		}
+	}
+}
+
 // Names that were given before a naming failed stay, and so does the image.
 func TestNamedResultIsNotDiscarded(t *testing.T) {
 	e, opt, im := withSource(t, engine.Graphdriver)

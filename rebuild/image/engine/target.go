@@ -166,5 +166,8 @@ func (e *engine) remove(ctx context.Context, in loadedImage) (there bool, err er
 	if isNotFound(err) {
 		return false, nil
 	}
+	if err != nil {
+		in.owner.Leave()
+	}
 	return true, err
 }
