@@ -123,7 +123,8 @@ func (o *Options) read(ctx context.Context, im *image.Image, keepFrom int, displ
 		if err != nil {
 			return nil, err
 		}
-		return func(i int) { indexes[i], shares[i] = ix, sample.Share() }, nil
+		share := sample.Share() // now: until then a sample holds a compressor, and many may wait to be settled
+		return func(i int) { indexes[i], shares[i] = ix, share }, nil
 	}
 	// An error ahead is told again by the visit, which knows the layer.
 	im = im.ReadingAhead(func(r io.Reader) (func(i int), error) { return look(0, r) })
