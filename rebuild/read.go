@@ -61,6 +61,13 @@ func (o *Options) order(ctx context.Context, src *image.Source, im *image.Image,
 	if err != nil {
 		return maker.Order{}, err // it says that it comes of merging, and where
 	}
+	if dir, n := tree.Doubtful(); n > 0 {
+		what := layer.Display(dir)
+		if n > 1 {
+			what += fmt.Sprintf(" and %d more", n-1)
+		}
+		opt.Warnf("engines disagree about %s: one layer sets mode, owner or xattrs, and a higher one has it without listing it; as with a graph driver, the result has 0755 and 0:0, where containerd shows what is set", what)
+	}
 	p, err := thought(ctx, func() (*plan.Plan, error) { return config.With(tree, shares) })
 	if err != nil {
 		return maker.Order{}, err

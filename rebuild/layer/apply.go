@@ -233,10 +233,9 @@ func (a *applier) add(x *Index, e *entry) error {
 		a.set(id, directory, a.entry)
 		a.make(id, x, e, inherits)
 		a.flag(id, strange, odd || a.nodes[id].flags&strange != 0)
-		records := x.records(e)
-		a.flag(id, dressed, a.layer < a.base &&
-			(at.mode&0o7777 != 0o755 || at.uid != 0 || at.gid != 0 || records != "" && records.xattrs() != ""))
-		if v, ok := records.get(overlayOpaque); ok && v == "y" {
+		a.flag(id, dressed, a.layer < a.base && unlikeMade(x, e))
+		a.flag(id, doubtful, false)
+		if v, ok := x.records(e).get(overlayOpaque); ok && v == "y" {
 			a.mark(id)
 		}
 		return nil
@@ -333,6 +332,10 @@ func (a *applier) directory(path string, purpose nameKind) (uint32, error) {
 				if a.lost != nil {
 					a.lost(id, false)
 				}
+				if n.flags&implied == 0 && int(n.layer) >= a.base {
+					x, e := a.at(n.entry)
+					a.flag(id, doubtful, unlikeMade(x, e))
+				}
 			}
 			if n.flags&pending != 0 {
 				a.mark(id)
@@ -366,6 +369,13 @@ func (a *applier) directory(path string, purpose nameKind) (uint32, error) {
 		from = id
 	}
 	return from, nil
+}
+
+// unlikeMade is true for a directory's entry with other metadata than engines give
+// a directory that they make.
+func unlikeMade(x *Index, e *entry) bool {
+	at, records := x.attr(e), x.records(e)
+	return at.mode&0o7777 != 0o755 || at.uid != 0 || at.gid != 0 || records != "" && records.xattrs() != ""
 }
 
 // setgid is true for a directory of this layer that has the bit so far: what is
@@ -611,7 +621,7 @@ func (a *applier) drop(id uint32, deleted bool) bool {
 	}
 	dir := n.kind == directory
 	n.kind = absent
-	n.flags = n.flags&^(pending|implied|dressed|strange) | cut
+	n.flags = n.flags&^(pending|implied|dressed|doubtful|strange) | cut
 	return dir
 }
 

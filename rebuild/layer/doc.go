@@ -21,7 +21,8 @@
 //     directory. The merged layer lists such a parent, and all agree, unless the
 //     base lists it with other metadata and no upper layer lists it, or it is in a
 //     directory with the setgid bit, of which engines pass on the bit or the group:
-//     left unlisted, it shows on each engine what the original shows there.
+//     left unlisted, it shows on each engine what the original shows there. Doubtful
+//     tells where it is listed and engines disagree.
 //   - A symbolic link that a layer itself has created is followed in the
 //     parents of its later entries; one that only a lower layer has is not: it
 //     is replaced by a directory.

@@ -33,3 +33,21 @@ func (m *Merged) Lacks(path string) bool {
 	}
 	return false
 }
+
+// Doubtful are the directories that no merged layer shows on every engine as the
+// layers do: an upper layer lists one with metadata of its own, and a later one has
+// it without listing it. Then engines with a graph driver show it as 0755 and 0:0,
+// and so does the merged layer, and containerd as it is listed. First is one of them,
+// with a leading slash, the same in every run.
+func (m *Merged) Doubtful() (first string, n int) {
+	for id := range m.a.nodes {
+		d := &m.a.nodes[id]
+		if d.kind != directory || d.flags&(implied|doubtful) != implied|doubtful {
+			continue
+		}
+		if n++; n == 1 {
+			first = "/" + m.a.path(uint32(id))
+		}
+	}
+	return first, n
+}

@@ -32,6 +32,37 @@ func TestDeletions(t *testing.T) {
 	}
 }
 
+func TestDoubtful(t *testing.T) {
+	odd := dirE("d").chmod(0o700)
+	for name, c := range map[string]struct {
+		layers [][]ent
+		base   int
+		want   int
+	}{
+		"mode":                          {layers(of(file("g", "1")), of(odd), of(file("d/f", "1"))), 1, 1},
+		"owner":                         {layers(of(file("g", "1")), of(dirE("d").chown(5, 0)), of(file("d/f", "1"))), 1, 1},
+		"xattr":                         {layers(of(file("g", "1")), of(dirE("d").xattr("user.a", "1")), of(file("d/f", "1"))), 1, 1},
+		"by a whiteout":                 {layers(of(odd, file("d/f", "1")), of(gone("d/f"))), 0, 1},
+		"by two layers":                 {layers(of(odd), of(file("d/f", "1")), of(file("d/g", "1"))), 0, 1},
+		"two directories":               {layers(of(odd, dirE("d/e").chmod(0o711)), of(file("d/e/f", "1"))), 0, 2},
+		"nothing odd":                   {layers(of(dirE("d")), of(file("d/f", "1"))), 0, 0},
+		"in the base":                   {layers(of(odd), of(file("d/f", "1"))), 1, 0},
+		"the base and an upper layer":   {layers(of(odd), of(dirE("d")), of(file("d/f", "1"))), 1, 0},
+		"listed before what is in it":   {layers(of(odd), of(odd, file("d/f", "1"))), 0, 0},
+		"listed after what is in it":    {layers(of(odd), of(file("d/f", "1"), odd)), 0, 0},
+		"listed again by a later layer": {layers(of(odd), of(file("d/f", "1")), of(odd)), 0, 0},
+		"deleted in between":            {layers(of(odd), of(gone("d")), of(file("d/f", "1"))), 0, 0},
+		"a file in between":             {layers(of(odd), of(file("d", "1")), of(file("d/f", "1"))), 0, 0},
+		"deleted in the end":            {layers(of(odd), of(file("d/f", "1")), of(gone("d"))), 0, 0},
+		"a file in the end":             {layers(of(odd), of(file("d/f", "1")), of(file("d", "1"))), 0, 0},
+	} {
+		m, _ := merge(t, tarsOf(t, c.layers), c.base)
+		if first, n := m.Doubtful(); n != c.want || n > 0 && first != "/d" {
+			t.Errorf("%s: %d, the first is %q", name, n, first)
+		}
+	}
+}
+
 func TestUsage(t *testing.T) {
 	m, _ := merge(t, tarsOf(t, reportStack()), 1)
 	want := []Usage{

@@ -27,6 +27,7 @@ const (
 	rootForm                      // of the root: the top layer's entry has the form that engines apply
 	setgid                        // of an implied directory: made in one with the setgid bit, which it inherits
 	dressed                       // the base lists this directory with other metadata than engines give one that they make
+	doubtful                      // engines disagree about this directory, as Doubtful says
 	strange                       // the base has overlayfs show something else here …
 	wasStrange                    // … before any upper layer
 	overDir                       // lower layers have a directory where the topmost layer that has the path put something
