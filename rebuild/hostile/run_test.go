@@ -204,10 +204,12 @@ func watchMemory(pid int) (peak chan int64, ended chan struct{}) {
 }
 
 // ownPeak is the peak that wait4 tells, or 0 where it may be this process's:
-// the kernel counts the memory of the parent that a child shares before exec.
+// the kernel counts the memory of the parent that a child shares before exec. It
+// counts roughly, and not the same in both places.
 func ownPeak(s *os.ProcessState) int64 {
+	const rough = 64 << 20
 	told := s.SysUsage().(*syscall.Rusage).Maxrss << 10
-	if told <= peakOf("self") {
+	if told <= peakOf("self")+rough {
 		return 0
 	}
 	return told
