@@ -74,8 +74,8 @@ func (n NewImage) manifestOver(old *Image, config []byte, convert bool) ([]byte,
 			if convert {
 				l.desc.MediaType = ociType(l.desc.MediaType)
 			}
-		} else if i >= n.Keep {
-			l.raw = nil // it is written from what is known of the layer
+		} else if i >= n.Keep && convert {
+			l.raw = nil // a converted manifest has it from what is known of the layer
 		}
 		list = append(list, l)
 	}
