@@ -30,6 +30,7 @@ import (
 
 	"docker-flatten/rebuild/image"
 	"docker-flatten/rebuild/image/place"
+	"docker-flatten/rebuild/imagetest"
 	"docker-flatten/rebuild/plan"
 )
 
@@ -64,8 +65,8 @@ func namedApp(t *testing.T) (image.Ref, v1.Hash) {
 	return image.Ref{Transport: image.Layout, Path: l.dir}, d.Digest
 }
 
-// statementOn returns the only statement that refers to a digest in a registry.
-func statementOn(t *testing.T, repo name.Repository, subject string) (raw []byte, manifest v1.Hash) {
+// referrersOf returns what a registry lists as referring to a digest.
+func referrersOf(t *testing.T, repo name.Repository, subject string) []v1.Descriptor {
 	t.Helper()
 	index, err := remote.Referrers(repo.Digest(subject))
 	if err != nil {
@@ -75,10 +76,17 @@ func statementOn(t *testing.T, repo name.Repository, subject string) (raw []byte
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(listed.Manifests) != 1 {
-		t.Fatalf("referrers: %+v", listed.Manifests)
+	return listed.Manifests
+}
+
+// statementOn returns the only statement that refers to a digest in a registry.
+func statementOn(t *testing.T, repo name.Repository, subject string) (raw []byte, manifest v1.Hash) {
+	t.Helper()
+	listed := referrersOf(t, repo, subject)
+	if len(listed) != 1 {
+		t.Fatalf("referrers: %+v", listed)
 	}
-	manifest = listed.Manifests[0].Digest
+	manifest = listed[0].Digest
 	im, err := remote.Image(repo.Digest(manifest.String()))
 	if err != nil {
 		t.Fatal(err)
@@ -162,28 +170,26 @@ func TestAttestationRefersToTheResultInARegistry(t *testing.T) {
 // something, and each writes it as a whole.
 func TestFallbackTagListsTheAttestationAgain(t *testing.T) {
 	source, _ := namedApp(t)
-	type tests map[string]struct {
+	for title, tt := range map[string]struct {
 		listed bool // by another client
 		during bool // it writes the tag while a run names its result
-	}
-	for title, tt := range (tests{
+	}{
 		"the tag is gone":                     {},
 		"another client has written it":       {listed: true},
 		"another client writes it meanwhile":  {listed: true, during: true},
 		"another client deletes it meanwhile": {during: true},
-	}) {
+	} {
 		t.Run(title, func(t *testing.T) {
-			t.Setenv("DOCKER_CONFIG", t.TempDir())
-			real := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 			var meanwhile func()
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/1") && meanwhile != nil {
-					meanwhile()
-				}
-				real.ServeHTTP(w, r)
-			}))
-			t.Cleanup(server.Close)
-			repo, err := name.NewRepository(strings.TrimPrefix(server.URL, "http://") + "/flat")
+			host := imagetest.Registry(t, func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/1") && meanwhile != nil {
+						meanwhile()
+					}
+					next.ServeHTTP(w, r)
+				})
+			})
+			repo, err := name.NewRepository(host + "/flat")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -222,20 +228,12 @@ func TestFallbackTagListsTheAttestationAgain(t *testing.T) {
 				write()
 			}
 			run()
-			index, err := remote.Referrers(repo.Digest(id))
-			if err != nil {
-				t.Fatal(err)
-			}
-			list, err := index.IndexManifest()
-			if err != nil {
-				t.Fatal(err)
-			}
 			want := []string{"application/vnd.in-toto+json"}
 			if tt.listed {
 				want = append(want, string(types.DockerConfigJSON)) // what theirs is
 			}
 			var got []string
-			for _, d := range list.Manifests {
+			for _, d := range referrersOf(t, repo, id) {
 				got = append(got, d.ArtifactType)
 			}
 			slices.Sort(got)
@@ -290,34 +288,32 @@ func TestUnnamedResultLeavesNoAttestation(t *testing.T) {
 // and then the result is there with its statement, or nothing is.
 func TestInterruptWhileTheRegistryNamesTheResult(t *testing.T) {
 	source, _ := namedApp(t)
-	type tests map[string]struct {
+	for title, tt := range map[string]struct {
 		put    string // the request that the interrupt comes in
 		attest bool
 		tags   int // that are there then; 0 = the run failed
-	}
-	for title, tt := range (tests{
+	}{
 		"the tag":                   {"/manifests/1", false, 1},
 		"the tag, with a statement": {"/manifests/1", true, 2},
 		"the fallback tag":          {"/manifests/sha256-", true, 0},
 		"a manifest, by its digest": {"/manifests/sha256:", true, 0},
-	}) {
+	} {
 		t.Run(title, func(t *testing.T) {
-			t.Setenv("DOCKER_CONFIG", t.TempDir())
 			ctx, interrupt := context.WithCancel(context.Background())
 			defer interrupt()
-			real := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				answer := httptest.NewRecorder()
-				real.ServeHTTP(answer, r)
-				if r.Method == http.MethodPut && strings.Contains(r.URL.Path, tt.put) {
-					interrupt()
-				}
-				maps.Copy(w.Header(), answer.Header())
-				w.WriteHeader(answer.Code)
-				_, _ = w.Write(answer.Body.Bytes())
-			}))
-			t.Cleanup(server.Close)
-			repo, err := name.NewRepository(strings.TrimPrefix(server.URL, "http://") + "/flat")
+			host := imagetest.Registry(t, func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					answer := httptest.NewRecorder()
+					next.ServeHTTP(answer, r)
+					if r.Method == http.MethodPut && strings.Contains(r.URL.Path, tt.put) {
+						interrupt()
+					}
+					maps.Copy(w.Header(), answer.Header())
+					w.WriteHeader(answer.Code)
+					_, _ = w.Write(answer.Body.Bytes())
+				})
+			})
+			repo, err := name.NewRepository(host + "/flat")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -18,7 +18,7 @@ func TestFullDiskUnderANewLayerHasAHint(t *testing.T) {
 		for _, size := range []int64{1 << 10, 16 << 20} {
 			full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 			if err != nil {
-				t.Skip(err)
+				t.Fatal(err)
 			}
 			n := NewImage{Size: size, Write: func(_ context.Context, w io.Writer) error {
 				_, err := io.CopyN(w, rand.New(rand.NewSource(1)), size)

@@ -85,14 +85,14 @@ func (n NewImage) manifestOver(old *Image, config []byte, convert bool) ([]byte,
 	return made.manifest(list, convert)
 }
 
-// Root is the digest of the manifest that a store of manifests would have of the
-// image, did it have the layers that old has, which have been read or lie in files.
-func (n NewImage) Root(old *Image, c Compression) (v1.Hash, error) {
-	config, err := n.Config(old.DiffIDs)
+// Root is the digest of the manifest that a store of manifests would have of an image
+// that gets no new layer.
+func (n NewImage) Root(c Compression) (v1.Hash, error) {
+	config, err := n.Config(n.From.DiffIDs)
 	if err != nil {
 		return v1.Hash{}, err
 	}
-	_, d, err := n.manifestOver(old, config, convertsToOCI([]NewImage{n}, c))
+	_, d, err := n.manifestOver(n.From, config, convertsToOCI([]NewImage{n}, c))
 	return d.Digest, err
 }
 

@@ -180,20 +180,12 @@ func (c *comparer) same(at uint32, want, have facts, made bool) {
 	if made {
 		want.mtime, want.nsec = have.mtime, have.nsec
 	}
-	sameFacts(want, have, VerifyOptions{Content: true, Unpacked: !c.windows}, func(what, want, have string) {
-		switch {
-		case strings.HasPrefix(what, "xattr "+overlayPrefix[len(xattrPrefix):]): // overlayfs keeps its own to itself
-		case what == ownerName, strings.HasPrefix(what, recordOf) && !strings.HasPrefix(what, recordOf+windowsPrefix):
-		default:
+	sameFacts(want, have, VerifyOptions{Content: true, Unpacked: true, Windows: c.windows}, func(what, want, have string) {
+		if !strings.HasPrefix(what, "xattr "+overlayPrefix[len(xattrPrefix):]) { // overlayfs keeps its own to itself
 			c.note(c.sides[0].stack, at, what, want, have)
 		}
 	})
 }
-
-// windowsPrefix begins the PAX records in which a layer for Windows has a file's
-// attributes, security descriptor and mount point (hcsshim, internal/wclayer and
-// go-winio, backuptar).
-const windowsPrefix = "MSWINDOWS."
 
 // rootFacts is what an engine makes of the root directory, and whether it does so
 // without an entry.

@@ -19,7 +19,12 @@ type VerifyOptions struct {
 	// it had unpacked: owner names are that engine's own then, and of the PAX
 	// records only xattrs have ever been in a file system.
 	Unpacked bool
+	Windows  bool // but the records count in which Windows has a file's attributes and access rights
 }
+
+// windowsPrefix begins those records (hcsshim, internal/wclayer, and go-winio,
+// backuptar).
+const windowsPrefix = "MSWINDOWS."
 
 // Verifier knows what an image shows, and checks a layer made to replace the
 // image's upper ones. It has a plain model of its own for that (unpack a layer
@@ -329,12 +334,6 @@ func (v *Verifier) same(at uint32, want, have facts) {
 	sameFacts(want, have, v.opt, func(what, want, have string) { v.differ(at, what, want, have) })
 }
 
-// What differs, of what an unpacked file doesn't have.
-const (
-	ownerName = "owner name"
-	recordOf  = "PAX record "
-)
-
 // sameFacts compares two inodes and hands on what differs.
 func sameFacts(want, have facts, opt VerifyOptions, differ func(what, want, have string)) {
 	if want.kind != have.kind {
@@ -348,7 +347,7 @@ func sameFacts(want, have facts, opt VerifyOptions, differ func(what, want, have
 		differ("owner", fmt.Sprintf("%d:%d", want.uid, want.gid), fmt.Sprintf("%d:%d", have.uid, have.gid))
 	}
 	if !opt.Unpacked && (want.uname != have.uname || want.gname != have.gname) {
-		differ(ownerName, want.uname+":"+want.gname, have.uname+":"+have.gname)
+		differ("owner name", want.uname+":"+want.gname, have.uname+":"+have.gname)
 	}
 	if want.mtime != have.mtime || want.nsec != have.nsec {
 		differ("mtime", secs(want), secs(have))
@@ -390,10 +389,10 @@ func sameRecords(want, have records, opt VerifyOptions, differ func(what, want, 
 		if inWant && inHave && w == h {
 			continue
 		}
-		what := recordOf + k
+		what := "PAX record " + k
 		if x, ok := strings.CutPrefix(k, xattrPrefix); ok {
 			what = "xattr " + x
-		} else if opt.Unpacked {
+		} else if opt.Unpacked && !(opt.Windows && strings.HasPrefix(k, windowsPrefix)) {
 			continue
 		}
 		differ(what, quoted(w, inWant), quoted(h, inHave))

@@ -6,13 +6,11 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"docker-flatten/rebuild/image"
-	"docker-flatten/rebuild/image/archive"
 )
 
 // readings are the readings of spooled files while the engine is still sending
@@ -49,8 +47,8 @@ func (r *readings) start(spool *os.File, name string, size int64) *growingFile {
 		return f
 	}
 	l := image.NewLayer(name, v1.Hash{}, nil).InFile(f)
-	if want := archive.DigestInName(name); strings.HasPrefix(name, "blobs/") && want != "" {
-		l.Describe(v1.Descriptor{Digest: v1.Hash{Algorithm: "sha256", Hex: want}}, nil)
+	if digest, ok := blobDigest(name); ok {
+		l.Describe(v1.Descriptor{Digest: digest}, nil)
 	}
 	one := &reading{layer: l, done: make(chan struct{})}
 	var ctx context.Context

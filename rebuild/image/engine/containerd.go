@@ -165,7 +165,7 @@ func (p *place) containerdCandidate(ctx context.Context, id string, n image.NewI
 		return nil, err
 	}
 	if n.Write == nil {
-		if root, err := n.Root(n.From, c); err != nil || root.String() != id {
+		if root, err := n.Root(c); err != nil || root.String() != id {
 			return nil, err
 		}
 	}
@@ -194,8 +194,7 @@ func (p *place) containerdCandidate(ctx context.Context, id string, n image.NewI
 }
 
 // same tells whether an image is what would be stored. An index isn't, whatever it
-// lists besides: the engine would name all of it. The engine's builder may have made
-// the manifest of a result with a new layer; that of another one is known.
+// lists besides: the engine would name all of it.
 func (p *place) same(ctx context.Context, n image.NewImage, src *image.Source, c image.Compression) (bool, error) {
 	if p.opt.Compression.Level == 0 {
 		c.Level = 0 // our own choice
@@ -203,10 +202,6 @@ func (p *place) same(ctx context.Context, n image.NewImage, src *image.Source, c
 	if same, err := image.Same(ctx, []image.NewImage{n}, nil, src, c); err != nil || !same {
 		return false, err
 	}
-	if n.Write != nil {
-		m := src.Images[0].Manifest
-		return m == nil || m.Descriptor.Digest.String() == src.ID, nil
-	}
-	root, err := n.Root(src.Images[0], c)
-	return root.String() == src.ID, err
+	m := src.Images[0].Manifest
+	return m == nil || m.Descriptor.Digest.String() == src.ID, nil
 }

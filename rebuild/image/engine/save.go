@@ -230,7 +230,7 @@ func (s *saving) file(ctx context.Context, name string, size int64, r io.Reader)
 		if err != nil {
 			return s.broken(err)
 		}
-		if want := archive.DigestInName(name); strings.HasPrefix(name, "blobs/") && want != "" && image.DigestOf(doc).Hex != want {
+		if want, ok := blobDigest(name); ok && image.DigestOf(doc) != want {
 			return &image.Error{Op: "save", Object: s.id, Err: image.Detail(image.ErrDigest, "digest mismatch: %s", name)}
 		}
 		s.documents[name] = doc
@@ -251,6 +251,12 @@ func (s *saving) file(ctx context.Context, name string, size int64, r io.Reader)
 	_, err = io.Copy(image.Counting(ahead, s.bar), b)
 	ahead.end()
 	return s.broken(err)
+}
+
+// blobDigest is the digest of a file's bytes, where its name is that of a blob.
+func blobDigest(name string) (digest v1.Hash, ok bool) {
+	hex := archive.DigestInName(name)
+	return v1.Hash{Algorithm: "sha256", Hex: hex}, strings.HasPrefix(name, "blobs/") && hex != ""
 }
 
 // smallFiles are the other files of a stream that aren't layers.
@@ -421,9 +427,9 @@ func (s *saving) deliverWaiting(ctx context.Context, layers []string) error {
 	for name, indexes := range places {
 		spool := s.unknown[name]
 		delete(s.unknown, name)
-		if want := archive.DigestInName(name); strings.HasPrefix(name, "blobs/") && want != "" {
+		if digest, ok := blobDigest(name); ok {
 			for _, i := range indexes {
-				s.layers[i].Describe(v1.Descriptor{Digest: v1.Hash{Algorithm: "sha256", Hex: want}}, nil)
+				s.layers[i].Describe(v1.Descriptor{Digest: digest}, nil)
 			}
 		}
 		if first := indexes[0]; s.ahead.settle(spool, s.layers[first], first) {

@@ -47,7 +47,7 @@ func (p *place) nameFound(ctx context.Context, w image.Wanted, found *image.Foun
 			}
 		}
 	}
-	return p.attached(ctx, attestation, func(context.Context) (bool, error) { return p.addTags(ctx, have) })
+	return p.attached(ctx, attestation, func(ctx context.Context) (bool, error) { return p.addTags(ctx, have) })
 }
 
 // attached pushes the manifest of an attestation, whose blobs are there, to every
